@@ -1,0 +1,112 @@
+"""What a figure is: presets, shards, a check in numbers. Plots live in :mod:`symtheory.plots`, storage in the lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+
+import xarray as xr
+
+from symtheory.errors import SymtheoryError
+from symtheory.spec.verdict import Verdict
+
+Preset = Literal["smoke", "page", "paper"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+#: Settings of one shard: JSON values only, so that they can be hashed, stored and sent to another machine.
+Shard = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of a figure. Subclasses are frozen dataclasses that validate themselves in ``__post_init__``."""
+
+    def with_changes(self, **changes: object) -> Self:
+        """Copy with some fields replaced.
+
+        Args:
+            **changes: Field names and new values.
+
+        Returns:
+            The new settings.
+
+        Raises:
+            SymtheoryError: If a name is not a field.
+        """
+        known = [f.name for f in fields(self)]
+        unknown = sorted(set(changes) - set(known))
+        if unknown:
+            raise SymtheoryError(f"fields among {known}", f"{unknown}", f"see {type(self).__name__}")
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """Settings as JSON values.
+
+        Returns:
+            Field name to value; tuples become lists.
+        """
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+class Executor(Protocol):
+    """Maps a function over shards, in order. The lab's executors add caching, processes and progress."""
+
+    def map(self, figure_id: str, function: Callable[[Shard], xr.Dataset], shards: Sequence[Shard]) -> list[xr.Dataset]:
+        """Results in the order of ``shards``."""
+        ...
+
+
+class InProcess:
+    """The plainest executor: one shard after another, nothing stored."""
+
+    def map(self, figure_id: str, function: Callable[[Shard], xr.Dataset], shards: Iterable[Shard]) -> list[xr.Dataset]:
+        """Call ``function`` on each shard.
+
+        Args:
+            figure_id: Unused here; storing executors file results under it.
+            function: Pure function of a shard.
+            shards: Settings of the parts.
+
+        Returns:
+            One dataset a shard, in order.
+        """
+        return [function(shard) for shard in shards]
+
+
+class Figure(Protocol):
+    """One figure of a paper, as an object; see ``symtheory/figures/a3a.py`` for an instance."""
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    claim: ClassVar[str]
+    """The paper's claim about this figure in one sentence of ours."""
+    presets: ClassVar[Mapping[Preset, Any]]
+
+    def run(self, config: Any, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
+        """Named dims, units in ``attrs``; equal bytes for equal settings on one device kind."""
+        ...
+
+    def check(self, result: xr.Dataset) -> list[Verdict]:
+        """The paper's claim as numbers."""
+        ...
+
+
+def preset_of(figure: Figure, name: str) -> Config:
+    """Settings of a preset.
+
+    Args:
+        figure: The figure.
+        name: ``smoke``, ``page`` or ``paper``.
+
+    Returns:
+        The frozen settings.
+
+    Raises:
+        SymtheoryError: If the figure has no such preset.
+    """
+    for preset in PRESETS:
+        if preset == name:
+            return figure.presets[preset]
+    raise SymtheoryError(f"a preset among {list(PRESETS)}", repr(name), f"run 'symtheory list' to see {figure.id}")

@@ -1,1 +1,54 @@
+"""What is claimed, as frozen data: mirrors, claims, verdicts, proofs."""
 
+from symtheory.spec.claim import Claim, Erratum
+from symtheory.spec.families import (
+    double_rotation,
+    exchange,
+    from_basis,
+    from_projection,
+    index_permutation,
+    permutation,
+    rescaling,
+    rescaling_pair,
+    rotation,
+    sign_flip,
+)
+from symtheory.spec.mirror import AxisMirror, BasisMirror, Block, CompositeMirror, Mirror, SwapMirror
+from symtheory.spec.numerics import Rank, numerical_rank, relative_error, rounding_tolerance
+from symtheory.spec.params import Params, Shapes, flatten, params_of, shapes_of, size_of, unflatten
+from symtheory.spec.verdict import Proof, Step, Verdict
+
+__all__ = [
+    "AxisMirror",
+    "BasisMirror",
+    "Block",
+    "Claim",
+    "CompositeMirror",
+    "Erratum",
+    "Mirror",
+    "Params",
+    "Proof",
+    "Rank",
+    "Shapes",
+    "Step",
+    "SwapMirror",
+    "Verdict",
+    "double_rotation",
+    "exchange",
+    "flatten",
+    "from_basis",
+    "from_projection",
+    "index_permutation",
+    "numerical_rank",
+    "params_of",
+    "permutation",
+    "relative_error",
+    "rescaling",
+    "rescaling_pair",
+    "rotation",
+    "rounding_tolerance",
+    "shapes_of",
+    "sign_flip",
+    "size_of",
+    "unflatten",
+]

@@ -18,7 +18,7 @@ class Erratum:
         where: Place in the paper ("eq. (57)").
         printed: What is printed, in the paper's formula or our paraphrase (MyST markdown).
         true: What holds instead (MyST markdown).
-        counterexample: Smallest instance that satisfies every printed hypothesis and breaks the printed form (markdown).
+        counterexample: Smallest instance that meets every printed hypothesis and breaks the printed form (markdown).
         consequence: What it changes for somebody who implements the formula.
         check: Dotted path of the function that recomputes the counterexample; it returns a :class:`Verdict` that
             must *not* hold for the printed form.

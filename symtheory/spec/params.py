@@ -83,7 +83,7 @@ def unflatten(vector: Tensor, shapes: Shapes) -> Params:
         SymtheoryError: If the length does not match the shapes.
     """
     if vector.shape != (size_of(shapes),):
-        raise SymtheoryError(f"a vector of length {size_of(shapes)}", f"shape {tuple(vector.shape)}", "check the shapes")
+        raise SymtheoryError(f"a vector of length {size_of(shapes)}", f"{tuple(vector.shape)}", "check the shapes")
     parts = vector.split([prod(s) for s in shapes.values()])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
@@ -102,7 +102,7 @@ def require_params(params: Mapping[str, Tensor], shapes: Shapes) -> None:
         raise SymtheoryError("params as a dict of name to tensor", f"a {type(params).__name__}", "use params_of(model)")
     for name, shape in shapes.items():
         if name not in params:
-            raise SymtheoryError(f"a parameter named {name!r}", f"{sorted(params)}", "name the tensors as the model does")
+            raise SymtheoryError(f"a parameter named {name!r}", f"{sorted(params)}", "use the model's own names")
         if tuple(params[name].shape) != shape:
             raise SymtheoryError(
                 f"{name!r} of shape {shape}", f"{tuple(params[name].shape)}", "build the mirror for this model's shapes"

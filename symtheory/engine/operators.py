@@ -1,0 +1,180 @@
+r"""Matrix-free derivatives: gradients, Hessian-vector products, and the Hessian restricted to a mirror's normals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+from torch.func import grad, jvp, vjp
+
+from symtheory.engine.model import Batch, Loss
+from symtheory.errors import SymtheoryError
+from symtheory.spec.mirror import Mirror
+from symtheory.spec.params import Params, flatten, shapes_of, size_of, unflatten
+
+#: Below this many normals the restricted Hessian is formed densely; above, Lanczos finds its lowest eigenvalue.
+DENSE_RANK = 128
+
+
+def gradient(loss: Loss, params: Params, batch: Batch) -> Params:
+    r"""$\nabla_\theta\ell(\theta, x)$.
+
+    Args:
+        loss: The loss.
+        params: Point $\theta$.
+        batch: Data $x$.
+
+    Returns:
+        One tensor per parameter.
+
+    >>> gradient(lambda p, x: (p["w"] * x).sum() ** 2 / 2, {"w": torch.tensor([1.0, 2.0])}, torch.ones(2))["w"]
+    tensor([3., 3.])
+    """
+    return grad(loss)(params, batch)
+
+
+def hvp_of(loss: Loss, params: Params, batch: Batch) -> Callable[[Params], Params]:
+    r"""Hessian-vector product $v \mapsto \nabla^2\ell(\theta, x)\,v$ with the gradient's graph built once.
+
+    Reverse over reverse: the Jacobian of the gradient is symmetric, so its vector-Jacobian product is the HVP, and the
+    cached graph makes repeated products cheap.
+
+    Args:
+        loss: The loss.
+        params: Point $\theta$.
+        batch: Data $x$.
+
+    Returns:
+        A function from and to parameter-shaped dicts.
+
+    >>> h = hvp_of(lambda p, _: p["w"][0] ** 2 * p["w"][1], {"w": torch.tensor([1.0, 3.0])}, None)
+    >>> h({"w": torch.tensor([1.0, 0.0])})["w"]
+    tensor([6., 2.])
+    """
+    _, pullback = vjp(lambda p: grad(loss)(p, batch), params)
+    return lambda v: pullback(v)[0]
+
+
+def hvp(loss: Loss, params: Params, batch: Batch, vector: Params) -> Params:
+    r"""One Hessian-vector product, forward over reverse; independent of :func:`hvp_of`.
+
+    Args:
+        loss: The loss.
+        params: Point $\theta$.
+        batch: Data $x$.
+        vector: Direction $v$.
+
+    Returns:
+        $\nabla^2\ell(\theta, x)\,v$.
+    """
+    return jvp(lambda p: grad(loss)(p, batch), (params,), (vector,))[1]
+
+
+def normal_basis(mirror: Mirror, dtype: torch.dtype = torch.float64) -> Tensor:
+    r"""Orthonormal basis of the image of $P$ on the flat vector of the touched tensors.
+
+    Args:
+        mirror: The mirror; its rank should be moderate.
+        dtype: Floating type.
+
+    Returns:
+        Matrix $O$ of shape ``(n, r)``.
+
+    Raises:
+        SymtheoryError: If random normals do not span the image (a mirror with a wrong rank).
+    """
+    generator = torch.Generator().manual_seed(0)
+    normals = torch.stack([flatten(mirror.random_normal(generator, dtype)) for _ in range(mirror.rank)], dim=1)
+    basis, triangle = torch.linalg.qr(normals)
+    if float(triangle.diagonal().abs().min()) < 1e-10:
+        raise SymtheoryError(f"{mirror.rank} independent normals", "fewer", "check the mirror's rank")
+    return basis
+
+
+def restricted_hessian(loss: Loss, params: Params, batch: Batch, basis: Tensor, names: list[str]) -> Tensor:
+    r"""$O^T\,\nabla^2\ell\,O$ for a basis over the named tensors.
+
+    Args:
+        loss: The loss.
+        params: Point $\theta$.
+        batch: Data $x$.
+        basis: Matrix $O$ of shape ``(n, r)`` over the flat vector of the named tensors.
+        names: Names of those tensors, in order.
+
+    Returns:
+        Symmetric matrix of shape ``(r, r)``.
+    """
+    product = hvp_of(loss, params, batch)
+    shapes = {name: tuple(params[name].shape) for name in names}
+    columns = []
+    for column in basis.T:
+        part = unflatten(column.contiguous(), shapes)
+        vector = {k: part.get(k, torch.zeros_like(p)).to(p) for k, p in params.items()}
+        image = product(vector)
+        columns.append(basis.T @ flatten({k: image[k] for k in names}).to(basis))
+    block = torch.stack(columns, dim=1)
+    return (block + block.T) / 2
+
+
+def lowest_normal_curvature(loss: Loss, params: Params, batch: Batch, mirror: Mirror) -> float:
+    r"""Smallest eigenvalue of $P\nabla^2\ell P$ on the image of $P$: the curvature that decides escape from the mirror.
+
+    Args:
+        loss: The loss.
+        params: A point, usually on the mirror.
+        batch: Data $x$.
+        mirror: The mirror.
+
+    Returns:
+        The eigenvalue; dense for few normals, Lanczos otherwise.
+
+    >>> from symtheory.spec import sign_flip
+    >>> mirror = sign_flip({"w": (2,)}, ["w"])
+    >>> lowest_normal_curvature(lambda p, _: 3 * p["w"][0] ** 2 - p["w"][1] ** 2, {"w": torch.zeros(2)}, None, mirror)
+    -2.0
+    """
+    names = list(mirror.shapes)
+    if mirror.rank <= DENSE_RANK:
+        block = restricted_hessian(loss, params, batch, normal_basis(mirror), names)
+        return float(torch.linalg.eigvalsh(block)[0])
+    product, shapes, n = hvp_of(loss, params, batch), mirror.shapes, size_of(mirror.shapes)
+
+    def project(flat: Tensor) -> Tensor:
+        return flatten(mirror.project(unflatten(flat, shapes)))
+
+    def apply(flat: Tensor) -> Tensor:
+        part = unflatten(flat, shapes)
+        image = product({k: part.get(k, torch.zeros_like(p)).to(p) for k, p in params.items()})
+        return project(flatten({k: image[k] for k in names}).to(flat))
+
+    start = flatten(mirror.random_normal(torch.Generator().manual_seed(0)))
+    operator = LinearOperator(
+        (n, n), matvec=lambda v: apply(project(torch.from_numpy(v).double())).numpy(), dtype=float
+    )
+    top = abs(float(eigsh(operator, k=1, which="LM", v0=start.numpy(), return_eigenvectors=False)[0]))
+
+    def lifted(v: np.ndarray) -> np.ndarray:  # moves the kernel of P above the spectrum, out of the way
+        flat = torch.from_numpy(v).double()
+        inside = project(flat)
+        return (apply(inside) + 2 * top * (flat - inside)).numpy()
+
+    shifted = LinearOperator((n, n), matvec=lifted, dtype=float)
+    return float(eigsh(shifted, k=1, which="SA", v0=start.numpy(), return_eigenvectors=False)[0])
+
+
+def dense_hessian(loss: Loss, params: Params, batch: Batch) -> Tensor:
+    r"""Full Hessian on the flat vector, for small models.
+
+    Args:
+        loss: The loss.
+        params: Point $\theta$ with n scalars.
+        batch: Data $x$.
+
+    Returns:
+        Matrix of shape ``(n, n)``.
+    """
+    shapes = shapes_of(params)
+    return torch.func.hessian(lambda z: loss(unflatten(z, shapes), batch))(flatten(params))

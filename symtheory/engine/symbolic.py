@@ -1,0 +1,94 @@
+r"""Symbolic twins: identities that sympy simplifies to zero, for undefined functions and for matrices of any size.
+
+Matrices of any size are noncommutative symbols with rewriting rules ($O^TO \to I$, $O^Tw \to 0$ on the mirror), so a
+step proved here holds in every dimension and for every rank. Functions are undefined ``sympy.Function`` objects, so a
+step holds for every function of the stated smoothness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import sympy
+from sympy import Expr, Function, Symbol
+
+from symtheory.spec.verdict import Step
+
+Rules = Mapping[Expr, Expr]
+
+
+def matrices(*names: str) -> tuple[Symbol, ...]:
+    """Noncommutative symbols standing for matrices of any conformable size.
+
+    Args:
+        *names: LaTeX names.
+
+    Returns:
+        One symbol per name.
+    """
+    return tuple(Symbol(name, commutative=False) for name in names)
+
+
+def rewrite(expression: Expr, rules: Rules) -> Expr:
+    """Expand and apply the rules until nothing changes.
+
+    Args:
+        expression: Polynomial in noncommutative symbols.
+        rules: Product to replacement, e.g. ``{Ot * O: 1}``.
+
+    Returns:
+        The normal form.
+
+    >>> O, Ot = matrices("O", "O^T")
+    >>> rewrite(Ot * (1 - O * Ot), {Ot * O: sympy.Integer(1)})
+    0
+    """
+    current = sympy.expand(expression)
+    while True:
+        following = current
+        for pattern, replacement in rules.items():
+            following = sympy.expand(following.subs(pattern, replacement))
+        if following == current:
+            return current
+        current = following
+
+
+def identity(name: str, lhs: Expr, rhs: Expr | int, rules: Rules | None = None) -> Step:
+    """A step: two sides whose difference is simplified, by the rules for matrices or by sympy for functions.
+
+    Args:
+        name: What the step shows.
+        lhs: Left side.
+        rhs: Right side.
+        rules: Rewriting rules; ``None`` for ordinary expressions.
+
+    Returns:
+        The step; proved when the difference became zero.
+    """
+    right = sympy.sympify(rhs)
+    difference = sympy.doit(lhs - right) if hasattr(sympy, "doit") else (lhs - right).doit()
+    reduced = rewrite(difference, rules) if rules is not None else sympy.simplify(difference)
+    return Step(name, lhs, right, reduced)
+
+
+def derivative_at_zero(function: Callable[[Expr], Expr], order: int = 1) -> Expr:
+    r"""$\frac{d^k}{ds^k} f(s)$ at $s = 0$ for an expression in undefined functions.
+
+    Args:
+        function: Maps the symbol $s$ to an expression.
+        order: Order $k$.
+
+    Returns:
+        The derivative with $s = 0$ put in.
+    """
+    s = Symbol("s", real=True)
+    return sympy.diff(function(s), s, order).subs(s, 0).doit()
+
+
+def even_along_normal() -> tuple[Function, Symbol]:
+    r"""An arbitrary function $h$ and symbol $s$; $h(s) + h(-s)$ is the general even function.
+
+    Returns:
+        The undefined function and the symbol.
+    """
+    return Function("h"), Symbol("s", real=True)

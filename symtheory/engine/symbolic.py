@@ -8,9 +8,10 @@ step holds for every function of the stated smoothness.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import sympy
-from sympy import Expr, Function, Symbol
+from sympy import Expr, Symbol
 
 from symtheory.spec.verdict import Step
 
@@ -53,7 +54,7 @@ def rewrite(expression: Expr, rules: Rules) -> Expr:
         current = following
 
 
-def identity(name: str, lhs: Expr, rhs: Expr | int, rules: Rules | None = None) -> Step:
+def identity(name: str, lhs: Expr, rhs: Any = 0, rules: Rules | None = None) -> Step:
     """A step: two sides whose difference is simplified, by the rules for matrices or by sympy for functions.
 
     Args:
@@ -66,7 +67,7 @@ def identity(name: str, lhs: Expr, rhs: Expr | int, rules: Rules | None = None) 
         The step; proved when the difference became zero.
     """
     right = sympy.sympify(rhs)
-    difference = sympy.doit(lhs - right) if hasattr(sympy, "doit") else (lhs - right).doit()
+    difference = (lhs - right).doit()
     reduced = rewrite(difference, rules) if rules is not None else sympy.simplify(difference)
     return Step(name, lhs, right, reduced)
 
@@ -83,12 +84,3 @@ def derivative_at_zero(function: Callable[[Expr], Expr], order: int = 1) -> Expr
     """
     s = Symbol("s", real=True)
     return sympy.diff(function(s), s, order).subs(s, 0).doit()
-
-
-def even_along_normal() -> tuple[Function, Symbol]:
-    r"""An arbitrary function $h$ and symbol $s$; $h(s) + h(-s)$ is the general even function.
-
-    Returns:
-        The undefined function and the symbol.
-    """
-    return Function("h"), Symbol("s", real=True)

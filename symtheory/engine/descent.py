@@ -24,13 +24,12 @@ def optimizers(lr: float, decay: float) -> Mapping[str, MakeOptimizer]:
     Returns:
         Name to a function that builds the optimiser for a list of tensors.
     """
-    kw = {"lr": lr, "weight_decay": decay}
     return {
-        "SGD": lambda p: torch.optim.SGD(p, **kw),
-        "momentum": lambda p: torch.optim.SGD(p, momentum=0.9, **kw),
-        "Nesterov": lambda p: torch.optim.SGD(p, momentum=0.9, nesterov=True, **kw),
-        "AdamW": lambda p: torch.optim.AdamW(p, **kw),
-        "RMSprop": lambda p: torch.optim.RMSprop(p, **kw),
+        "SGD": lambda p: torch.optim.SGD(p, lr=lr, weight_decay=decay),
+        "momentum": lambda p: torch.optim.SGD(p, lr=lr, weight_decay=decay, momentum=0.9),
+        "Nesterov": lambda p: torch.optim.SGD(p, lr=lr, weight_decay=decay, momentum=0.9, nesterov=True),
+        "AdamW": lambda p: torch.optim.AdamW(p, lr=lr, weight_decay=decay),
+        "RMSprop": lambda p: torch.optim.RMSprop(p, lr=lr, weight_decay=decay),
     }
 
 

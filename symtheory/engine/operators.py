@@ -3,10 +3,11 @@ r"""Matrix-free derivatives: gradients, Hessian-vector products, and the Hessian
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import aslinearoperator, eigsh
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
@@ -14,6 +15,16 @@ from symtheory.engine.model import Batch, Loss
 from symtheory.errors import SymtheoryError
 from symtheory.spec.mirror import Mirror
 from symtheory.spec.params import Params, flatten, shapes_of, size_of, unflatten
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """What ``aslinearoperator`` asks for: a shape, a type and a product."""
+
+    shape: tuple[int, int]
+    matvec: Callable[[np.ndarray], np.ndarray]
+    dtype: type = float
+
 
 #: Below this many normals the restricted Hessian is formed densely; above, Lanczos finds its lowest eigenvalue.
 DENSE_RANK = 128
@@ -54,7 +65,7 @@ def hvp_of(loss: Loss, params: Params, batch: Batch) -> Callable[[Params], Param
     >>> h({"w": torch.tensor([1.0, 0.0])})["w"]
     tensor([6., 2.])
     """
-    _, pullback = vjp(lambda p: grad(loss)(p, batch), params)
+    pullback = vjp(lambda p: grad(loss)(p, batch), params)[1]
     return lambda v: pullback(v)[0]
 
 
@@ -133,7 +144,8 @@ def lowest_normal_curvature(loss: Loss, params: Params, batch: Batch, mirror: Mi
 
     >>> from symtheory.spec import sign_flip
     >>> mirror = sign_flip({"w": (2,)}, ["w"])
-    >>> lowest_normal_curvature(lambda p, _: 3 * p["w"][0] ** 2 - p["w"][1] ** 2, {"w": torch.zeros(2)}, None, mirror)
+    >>> saddle = lambda p, _: 3 * p["w"][0] ** 2 - p["w"][1] ** 2
+    >>> round(lowest_normal_curvature(saddle, {"w": torch.zeros(2).double()}, None, mirror), 9)
     -2.0
     """
     names = list(mirror.shapes)
@@ -151,18 +163,22 @@ def lowest_normal_curvature(loss: Loss, params: Params, batch: Batch, mirror: Mi
         return project(flatten({k: image[k] for k in names}).to(flat))
 
     start = flatten(mirror.random_normal(torch.Generator().manual_seed(0)))
-    operator = LinearOperator(
-        (n, n), matvec=lambda v: apply(project(torch.from_numpy(v).double())).numpy(), dtype=float
-    )
-    top = abs(float(eigsh(operator, k=1, which="LM", v0=start.numpy(), return_eigenvectors=False)[0]))
+
+    def lowest(matvec: Callable[[np.ndarray], np.ndarray], which: str) -> float:
+        operator = aslinearoperator(_Operator((n, n), matvec))
+        return float(eigsh(operator, k=1, which=which, v0=start.numpy(), return_eigenvectors=False)[0])
+
+    def projected(v: np.ndarray) -> np.ndarray:
+        return apply(project(torch.from_numpy(v).double())).numpy()
+
+    top = abs(lowest(projected, "LM"))
 
     def lifted(v: np.ndarray) -> np.ndarray:  # moves the kernel of P above the spectrum, out of the way
         flat = torch.from_numpy(v).double()
         inside = project(flat)
         return (apply(inside) + 2 * top * (flat - inside)).numpy()
 
-    shifted = LinearOperator((n, n), matvec=lifted, dtype=float)
-    return float(eigsh(shifted, k=1, which="SA", v0=start.numpy(), return_eigenvectors=False)[0])
+    return lowest(lifted, "SA")
 
 
 def dense_hessian(loss: Loss, params: Params, batch: Batch) -> Tensor:

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy
-from sympy import Expr, Symbol
+from sympy import Symbol
 
 from symtheory.spec.verdict import Step
 
-Rules = Mapping[Expr, Expr]
+#: Pattern to replacement; sympy accepts plain integers on the right.
+Rules = Mapping[Any, Any]
 
 
-def matrices(*names: str) -> tuple[Symbol, ...]:
+def matrices(*names: str) -> tuple[Any, ...]:
     """Noncommutative symbols standing for matrices of any conformable size.
 
     Args:
@@ -30,7 +31,7 @@ def matrices(*names: str) -> tuple[Symbol, ...]:
     return tuple(Symbol(name, commutative=False) for name in names)
 
 
-def rewrite(expression: Expr, rules: Rules) -> Expr:
+def rewrite(expression: Any, rules: Rules) -> Any:
     """Expand and apply the rules until nothing changes.
 
     Args:
@@ -54,7 +55,7 @@ def rewrite(expression: Expr, rules: Rules) -> Expr:
         current = following
 
 
-def identity(name: str, lhs: Expr, rhs: Any = 0, rules: Rules | None = None) -> Step:
+def identity(name: str, lhs: Any, rhs: Any = 0, rules: Rules | None = None) -> Step:
     """A step: two sides whose difference is simplified, by the rules for matrices or by sympy for functions.
 
     Args:
@@ -72,7 +73,7 @@ def identity(name: str, lhs: Expr, rhs: Any = 0, rules: Rules | None = None) -> 
     return Step(name, lhs, right, reduced)
 
 
-def derivative_at_zero(function: Callable[[Expr], Expr], order: int = 1) -> Expr:
+def derivative_at_zero(function: Callable[[Any], Any], order: int = 1) -> Any:
     r"""$\frac{d^k}{ds^k} f(s)$ at $s = 0$ for an expression in undefined functions.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -43,7 +44,7 @@ class Claim:
         source: Paper and place.
         title: A few words.
         statement: The statement as the paper has it (MyST markdown).
-        hypotheses: Its hypotheses, numbered from 1 by position; controls refer to these numbers.
+        hypotheses: Short name to hypothesis (MyST markdown), in order; controls refer to these names.
         verdict: What the evidence supports; the ledger shows *open* until the evidence has been run.
         chapter: Page of the book without suffix.
         correction: The corrected statement, for *holds as corrected* (MyST markdown).
@@ -55,7 +56,7 @@ class Claim:
     source: str
     title: str
     statement: str
-    hypotheses: tuple[str, ...]
+    hypotheses: Mapping[str, str]
     verdict: VerdictWord
     chapter: str
     correction: str | None = None

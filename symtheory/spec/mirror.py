@@ -16,7 +16,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 
 import torch
@@ -257,7 +256,7 @@ class SwapMirror(Mirror):
                     "pair like with like",
                 )
 
-    @cached_property
+    @property
     def rank(self) -> int:
         """One per exchanged pair of entries, one per flipped entry."""
         empty = {name: torch.empty(shape, device="meta") for name, shape in self.shapes.items()}
@@ -330,7 +329,8 @@ class AxisMirror(Mirror):
         for name, axis in self.axes.items():
             n = self.normals.to(params[name])
             moved = params[name].movedim(axis, 0)
-            out[name] = torch.tensordot(n, torch.tensordot(n, moved, dims=([0], [0])), dims=1).movedim(0, axis)
+            across = n @ (n.T @ moved.reshape(n.shape[0], -1))
+            out[name] = across.reshape(moved.shape).movedim(0, axis)
         return out
 
 

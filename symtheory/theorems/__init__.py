@@ -1,1 +1,28 @@
+"""Theorems as objects, in a registry by claim id."""
 
+from symtheory.errors import SymtheoryError
+from symtheory.theorems import mirror_constraint
+from symtheory.theorems.base import Theorem, worst
+
+THEOREMS: dict[str, Theorem] = {t.claim.id: t for t in mirror_constraint.THEOREMS}
+
+
+def theorem(claim: str) -> Theorem:
+    """The theorem behind a claim.
+
+    Args:
+        claim: Id such as ``A.T1.1``; case does not matter.
+
+    Returns:
+        The theorem.
+
+    Raises:
+        SymtheoryError: If there is no such claim.
+    """
+    for key, value in THEOREMS.items():
+        if key.lower() == claim.lower():
+            return value
+    raise SymtheoryError(f"a claim among {', '.join(THEOREMS)}", repr(claim), "run 'symtheory claims' for the list")
+
+
+__all__ = ["THEOREMS", "Theorem", "theorem", "worst"]

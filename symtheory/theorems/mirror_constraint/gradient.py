@@ -1,0 +1,165 @@
+r"""Theorem 1.1 of paper A: no gradient across the mirror.
+
+Statement: if $\ell_0$ has the $O$-mirror symmetry and $O^Tw = 0$, then $O^T\nabla_w\ell_\gamma(w) = 0$ for every $\gamma$.
+"""
+
+from __future__ import annotations
+
+import sympy
+import torch
+from sympy import Function, Symbol
+from torch import Tensor
+
+from symtheory.engine.model import Batch, Loss, with_decay
+from symtheory.engine.operators import gradient
+from symtheory.engine.symbolic import derivative_at_zero, identity, matrices
+from symtheory.spec.claim import Claim
+from symtheory.spec.mirror import Mirror
+from symtheory.spec.params import Params, flatten
+from symtheory.spec.verdict import Proof, Verdict
+from symtheory.theorems.base import Theorem
+from symtheory.theorems.instances import (
+    Instance,
+    abstract,
+    all_kinds,
+    generator_of,
+    without_symmetry,
+)
+from symtheory.theorems.mirror_constraint.definitions import PAPER
+
+#: Weight decay of the checks; any value will do, a large one shows that decay does not matter here.
+GAMMA = 0.7
+
+#: Step of the one-sided difference that sees kinks, and what it may leave on a smooth loss: after one Richardson
+#: step the truncation is of order s^3 = 1e-9, rounding eps / s = 2e-13.
+SLOPE_STEP = 1e-3
+SLOPE_TOLERANCE = 1e-7
+
+
+def normal_gradient(loss: Loss, mirror: Mirror, params: Params, samples: tuple, generator: torch.Generator) -> float:
+    r"""Largest $\|P\nabla\ell_\gamma\| / \|\nabla\ell_\gamma\|$ over samples, and the one-sided slope along a normal.
+
+    The slope is measured by differences as well as by autograd, because autograd returns *some* subgradient at a kink.
+
+    Args:
+        loss: Per-sample loss $\ell_\gamma$.
+        mirror: The mirror.
+        params: The point.
+        samples: Data points.
+        generator: Source of the random normal.
+
+    Returns:
+        The larger of the two, relative to the gradient.
+    """
+    n, found = mirror.random_normal(generator), 0.0
+
+    def along(s: float, sample: Batch) -> float:
+        return float(loss({k: p + s * n[k] if k in n else p for k, p in params.items()}, sample))
+
+    for sample in samples:
+        grads = gradient(loss, params, sample)
+        scale = float(flatten(grads).norm()) or 1.0
+        start = along(0.0, sample)
+        coarse, fine = ((along(s, sample) - start) / s for s in (SLOPE_STEP, SLOPE_STEP / 2))
+        found = max(found, mirror.distance(grads) / scale, abs(2 * fine - coarse) / max(scale, 1.0))
+    return found
+
+
+def check_gradient(instance: Instance) -> Verdict:
+    r"""$O^T\nabla\ell_\gamma = 0$ at the nearest symmetric point, sample by sample.
+
+    Args:
+        instance: Loss, mirror, point.
+
+    Returns:
+        Verdict whose control is the asymmetric loss at the same point.
+    """
+    point = instance.mirror.symmetrize(instance.params)
+
+    def measure(loss: Loss) -> float:
+        return normal_gradient(
+            with_decay(loss, GAMMA), instance.mirror, point, instance.samples, generator_of(instance.seed)
+        )
+
+    return Verdict(
+        f"{instance.name}: no gradient across the mirror",
+        residual=measure(instance.loss),
+        tolerance=SLOPE_TOLERANCE,
+        control=measure(instance.broken),
+        seed=instance.seed,
+        sizes={"parameters": instance.size, "rank": instance.mirror.rank, "samples": len(instance.samples)},
+        settings={"gamma": GAMMA},
+    )
+
+
+def _control_asymmetric(seed: int) -> Verdict:
+    return check_gradient(without_symmetry(abstract("basis", seed)))
+
+
+def _control_off(seed: int) -> Verdict:
+    i = abstract("basis", seed)
+    value = normal_gradient(with_decay(i.loss, GAMMA), i.mirror, i.params, i.samples, generator_of(seed))
+    return Verdict("no gradient across the mirror, off it", value, SLOPE_TOLERANCE, seed=seed)
+
+
+def _control_kink(seed: int) -> Verdict:
+    r"""$\ell_0 + \|P\theta\|$ is symmetric but has a kink on the mirror."""
+    i = abstract("basis", seed)
+
+    def kinked(params: Params, batch: Batch) -> Tensor:
+        across = flatten(i.mirror.project(params))
+        return i.loss(params, batch) + (across.square().sum() + 1e-300).sqrt()
+
+    value = normal_gradient(
+        with_decay(kinked, GAMMA), i.mirror, i.mirror.symmetrize(i.params), i.samples, generator_of(seed)
+    )
+    return Verdict("no slope across the mirror at a kink", value, SLOPE_TOLERANCE, seed=seed)
+
+
+def _prove_gradient() -> Proof:
+    o, ot, w, wt, c = matrices("O", "O^T", "w", "w^T", "c")
+    on_mirror = {ot * o: 1, ot * w: 0, wt * o: 0}
+    s = Symbol("s", real=True)
+    h, g = Function("h"), Function("g")
+    phi, t = sympy.symbols("varphi t", real=True)
+    n = sympy.Matrix([sympy.cos(phi), sympy.sin(phi)])
+    point = t * sympy.Matrix([-sympy.sin(phi), sympy.cos(phi)])
+    reflection = sympy.eye(2) - 2 * n * n.T
+
+    def planar(step: sympy.Expr) -> sympy.Expr:
+        there = point + step * n
+        image = (reflection * there).applyfunc(sympy.trigsimp)
+        return g(*there) + g(*image)
+
+    return Proof(
+        "A.T1.1",
+        "any dimension, rank and sample, any loss differentiable on the mirror; the last step spells out the plane with "
+        "a symbolic angle and an undefined g",
+        (
+            identity("R reverses every normal line", (1 - 2 * o * ot) * (w + s * o * c), w - s * o * c, on_mirror),
+            identity("so the loss on it is even, and its slope vanishes", derivative_at_zero(lambda x: h(x) + h(-x))),
+            identity("decay has no slope either", 2 * wt * o * c, 0, on_mirror),
+            identity("in the plane, for any mirror line and any g", derivative_at_zero(planar)),
+        ),
+    )
+
+
+GRADIENT = Theorem(
+    claim=Claim(
+        id="A.T1.1",
+        source=f"{PAPER}, Theorem 1, part 1",
+        title="No gradient across the mirror",
+        statement=r"If $\ell_0$ has the $O$-mirror symmetry and $O^Tw = 0$, then $O^T\nabla_w\ell_\gamma(w) = 0$ for any $\gamma$.",
+        hypotheses={
+            "invariant loss": r"$\ell_0(w) = \ell_0(Rw)$",
+            "on the mirror": "$O^Tw = 0$",
+            "differentiable": r"$\ell_0$ is differentiable at $w$",
+        },
+        verdict="holds",
+        chapter="mirror_constraint",
+    ),
+    prove=_prove_gradient,
+    check=check_gradient,
+    instances=all_kinds,
+    controls={"invariant loss": _control_asymmetric, "on the mirror": _control_off, "differentiable": _control_kink},
+)

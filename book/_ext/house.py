@@ -1,4 +1,4 @@
-"""Sphinx extension of this book: nothing on a page reaches for the network, and no script runs twice."""
+"""Sphinx extension of this book: no page reaches for the network, runs a script twice or misnames a list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ def tidy_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[st
     context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet)]
 
 
+def tidy_bibliography(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
+    """The entries of a bibliography are no list items, so what holds them is no list to a screen reader."""
+    if "body" in context:
+        context["body"] = context["body"].replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("html-page-context", tidy_scripts, priority=999)
+    app.connect("html-page-context", tidy_bibliography)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

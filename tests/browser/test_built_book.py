@@ -149,11 +149,11 @@ def test_fits_a_phone(path: str, visit: Open) -> None:
     page = visit(path, size="phone").page
     width, inner = page.evaluate("() => [document.scrollingElement.scrollWidth, window.innerWidth]")
     wide = page.evaluate(
-        """() => [...document.querySelectorAll('article *')].filter(e => {
+        """() => [...document.querySelectorAll('.bd-article-container *')].filter(e => {
           if (e.getBoundingClientRect().right <= innerWidth + 1) return false;
           for (let p = e.parentElement; p; p = p.parentElement)
             if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(p).overflowX) && p.clientWidth <= innerWidth)
-              return p.matches('body, html, .bd-main, .bd-content, main, article');
+              return p.matches('body, html, .bd-main, .bd-content, .bd-article-container, main, article');
           return true;
         }).map(e => e.outerHTML.slice(0, 120))"""
     )

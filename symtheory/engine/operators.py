@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import aslinearoperator, eigsh
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad, jacrev, vjp
 
 from symtheory.engine.model import Batch, Loss
 from symtheory.errors import SymtheoryError
@@ -67,21 +67,6 @@ def hvp_of(loss: Loss, params: Params, batch: Batch) -> Callable[[Params], Param
     """
     pullback = vjp(lambda p: grad(loss)(p, batch), params)[1]
     return lambda v: pullback(v)[0]
-
-
-def hvp(loss: Loss, params: Params, batch: Batch, vector: Params) -> Params:
-    r"""One Hessian-vector product, forward over reverse; independent of :func:`hvp_of`.
-
-    Args:
-        loss: The loss.
-        params: Point $\theta$.
-        batch: Data $x$.
-        vector: Direction $v$.
-
-    Returns:
-        $\nabla^2\ell(\theta, x)\,v$.
-    """
-    return jvp(lambda p: grad(loss)(p, batch), (params,), (vector,))[1]
 
 
 def normal_basis(mirror: Mirror, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -193,4 +178,5 @@ def dense_hessian(loss: Loss, params: Params, batch: Batch) -> Tensor:
         Matrix of shape ``(n, n)``.
     """
     shapes = shapes_of(params)
-    return torch.func.hessian(lambda z: loss(unflatten(z, shapes), batch))(flatten(params))
+    # reverse over reverse: forward mode has no rule for some losses' second derivatives
+    return jacrev(jacrev(lambda z: loss(unflatten(z, shapes), batch)))(flatten(params))

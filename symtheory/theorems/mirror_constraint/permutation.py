@@ -71,8 +71,8 @@ def printed_delta() -> Verdict:
     def gb(mu: float) -> float:
         return (0.5 + mu) * theta_a + (0.5 - mu) * theta_b
 
-    printed = ga(0) ** 2 + gb(0) ** 2 - ga(0.5) ** 2 + gb(0.5) ** 2
-    true = ga(0) ** 2 + gb(0) ** 2 - (ga(0.5) ** 2 + gb(0.5) ** 2)
+    printed = ga(0.0) ** 2 + gb(0.0) ** 2 - ga(0.5) ** 2 + gb(0.5) ** 2
+    true = ga(0.0) ** 2 + gb(0.0) ** 2 - (ga(0.5) ** 2 + gb(0.5) ** 2)
     return Verdict(
         "the printed Delta is negative", max(printed, 0.0), 1e-12, settings={"printed": printed, "true": true}
     )

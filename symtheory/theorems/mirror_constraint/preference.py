@@ -49,7 +49,8 @@ def decay_threshold(loss: Loss, mirror: Mirror, params: Params, batch: Batch) ->
     Raises:
         SymtheoryError: If $w$ is on the mirror.
 
-    >>> mirror = families.sign_flip({"w": ()}, ["w"])
+    >>> from symtheory.spec import sign_flip
+    >>> mirror = sign_flip({"w": ()}, ["w"])
     >>> decay_threshold(lambda p, _: (p["w"] ** 2 - 1) ** 2, mirror, {"w": torch.tensor(1.0)}, None)
     1.0
     """

@@ -1,0 +1,29 @@
+"""Naive dense twins of the library's fast code. Written for clarity, never imported by the library."""
+
+import torch
+
+from symtheory.spec import flatten, shapes_of, unflatten
+
+
+def dense_projection(basis):
+    """P = O O^T as a matrix."""
+    return basis @ basis.T
+
+
+def dense_reflection(projection):
+    """R = I - 2 P as a matrix."""
+    return torch.eye(len(projection), dtype=projection.dtype) - 2 * projection
+
+
+def dense_apply(matrix, params):
+    """A matrix applied to flat parameters."""
+    return unflatten(matrix @ flatten(params), shapes_of(params))
+
+
+def finite_gradient(loss, params, batch, step=1e-6):
+    """Central differences, one coordinate at a time."""
+    flat, shapes, out = flatten(params), shapes_of(params), []
+    for e in torch.eye(len(flat), dtype=flat.dtype):
+        plus, minus = (loss(unflatten(flat + s * step * e, shapes), batch) for s in (1, -1))
+        out.append((plus - minus) / (2 * step))
+    return torch.stack(out)

@@ -1,0 +1,239 @@
+"""Evidence for paper A's Definitions 1 to 3 and Theorems 1.1, 1.3, 1.4, 2, 3, 4.
+
+Proofs, laws, controls, counterexamples. Each hypothesis-driven test draws at least 100 random instances; every control must fail, every printed slip too.
+"""
+
+import importlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from symtheory.errors import SymtheoryError
+from symtheory.spec import sign_flip
+from symtheory.theorems import THEOREMS, theorem
+from symtheory.theorems.instances import KINDS, abstract
+from symtheory.theorems.mirror_constraint import (
+    COROLLARY,
+    GRADIENT,
+    PREFERENCE,
+    STATIONARY,
+    THRESHOLD,
+    critical_decay,
+    decay_threshold,
+    optimizer_table,
+    uniform_threshold,
+)
+from symtheory.theorems.mirror_constraint.corollary import KEEPERS, OPTIMIZERS
+from symtheory.theorems.mirror_constraint.definitions import check_mirror
+from symtheory.theorems.mirror_constraint.family import check_family
+from symtheory.theorems.mirror_constraint.permutation import permutation_family
+from symtheory.theorems.mirror_constraint.preference import check_uniform
+from symtheory.theorems.mirror_constraint.rescaling import rescaling_family, scalar_pair_threshold
+from symtheory.theorems.mirror_constraint.rotation import double_rotation_family, rotation_family
+from symtheory.theorems.mirror_constraint.stationary import check_rank_condition
+from symtheory.theorems.mirror_constraint.threshold import double_well, farthest_minimum, minima, waves
+from tests.strategies import instances, seeds, shapes
+
+GENERIC = ("simple", "basis", "projection", "rotation", "double rotation")
+
+
+def each(attribute):
+    """(claim, role) marked parameters, one for every entry of a mapping on every theorem."""
+    role = {"controls": "control", "unneeded": "control", "counterexamples": "counterexample"}[attribute]
+    return [
+        pytest.param(claim, name, id=f"{claim}-{name}", marks=pytest.mark.claim(claim, role=role))
+        for claim, t in THEOREMS.items()
+        for name in getattr(t, attribute)
+    ]
+
+
+def every(role):
+    return [pytest.param(claim, id=claim, marks=pytest.mark.claim(claim, role=role)) for claim in THEOREMS]
+
+
+@pytest.mark.parametrize("claim", every("proof"))
+def test_every_symbolic_step_simplifies_to_zero(claim):
+    proof = THEOREMS[claim].prove()
+    assert [s.name for s in proof.steps if not s.proved] == []
+    assert proof.proved
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("claim", every("verify"))
+def test_the_claim_holds_on_every_kind_of_instance(claim, seed):
+    verdict = THEOREMS[claim].verify(seed)
+    assert verdict.holds, verdict
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("claim", "name"), each("controls"))
+def test_a_broken_hypothesis_breaks_the_claim(claim, name, seed):
+    verdict = THEOREMS[claim].controls[name](seed)
+    assert not verdict.holds, verdict
+    assert verdict.residual > 1e3 * verdict.tolerance
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("claim", "name"), each("unneeded"))
+def test_a_hypothesis_that_is_not_needed_can_be_dropped(claim, name, seed):
+    assert THEOREMS[claim].unneeded[name](seed).holds
+
+
+@pytest.mark.parametrize(("claim", "name"), each("counterexamples"))
+def test_a_printed_slip_fails_as_printed(claim, name):
+    verdict = THEOREMS[claim].counterexamples[name]()
+    assert not verdict.holds, verdict
+
+
+@pytest.mark.parametrize("claim", THEOREMS)
+def test_every_erratum_names_its_check(claim):
+    checks = {id(f) for f in THEOREMS[claim].counterexamples.values()}
+    for erratum in THEOREMS[claim].claim.errata:
+        module, name = erratum.check.rsplit(".", 1)
+        assert id(getattr(importlib.import_module(module), name)) in checks
+
+
+# --- laws on random instances, 100 and more each -------------------------------------------------------------------
+
+
+@pytest.mark.claim("A.D1", role="verify")
+@given(instances(("simple",)))
+def test_simple_mirrors(instance):
+    assert check_mirror(instance)
+
+
+@pytest.mark.claim("A.D2", role="verify")
+@given(instances())
+def test_mirrors(instance):
+    assert check_mirror(instance)
+
+
+@pytest.mark.claim("A.D3", role="verify")
+@given(instances())
+def test_mirrors_are_stationary_conditions_of_sgd(instance):
+    assert STATIONARY.check(instance)
+
+
+@pytest.mark.claim("A.D3", role="verify")
+@given(seeds)
+def test_low_rank_is_a_nonlinear_stationary_condition(seed):
+    assert check_rank_condition(seed)
+
+
+@pytest.mark.claim("A.T1.1", role="verify")
+@given(instances())
+def test_no_gradient_across_the_mirror(instance):
+    assert GRADIENT.check(instance)
+
+
+@pytest.mark.claim("A.C1", role="verify")
+@given(instances())
+def test_training_stays_on_the_mirror(instance):
+    assert COROLLARY.check(instance)
+
+
+@pytest.mark.claim("A.C1", role="control")
+@given(st.sampled_from(GENERIC), seeds, st.sampled_from(["AdamW", "RMSprop"]))
+def test_adaptive_optimisers_leave_generic_mirrors(kind, seed, name):
+    from symtheory.theorems.mirror_constraint.corollary import leaves
+
+    assert leaves(abstract(kind, seed), name) > 1e-5
+
+
+@pytest.mark.claim("A.C1", role="verify")
+def test_the_optimizer_table():
+    table = optimizer_table(0)
+    assert set(table) == set(OPTIMIZERS)
+    for name, row in table.items():
+        for kind in KINDS:
+            assert row[kind].holds == (name in KEEPERS or kind not in GENERIC), (name, kind, row[kind])
+
+
+@pytest.mark.claim("A.T1.3", role="verify")
+@given(instances())
+def test_the_projection_wins_exactly_above_its_threshold(instance):
+    assert PREFERENCE.check(instance)
+
+
+@pytest.mark.claim("A.T1.3", role="verify")
+@given(instances(KINDS[:-1]))
+def test_symmetry_keeps_the_threshold_bounded_at_the_mirror(instance):
+    assert check_uniform(instance)
+
+
+@pytest.mark.claim("A.T1.4", role="verify")
+@given(st.sampled_from(KINDS), seeds)
+@settings(max_examples=100)
+def test_every_minimum_is_on_the_mirror_above_the_threshold(kind, seed):
+    landscape = waves(kind, seed)
+    found = farthest_minimum(landscape, 1.02 * uniform_threshold(landscape.lambda_min))
+    assert found < 1e-7
+
+
+@pytest.mark.claim("A.T1.4", role="verify")
+@pytest.mark.parametrize("depth", [0.5, 1.5, 4.0])
+def test_the_threshold_of_the_double_well_is_exact_from_both_sides(depth):
+    well = double_well(3, depth)
+    assert farthest_minimum(well, 1.001 * depth / 2) < 1e-7
+    assert farthest_minimum(well, 0.999 * depth / 2) == pytest.approx((0.001 * depth) ** 0.5, rel=1e-3)
+    assert critical_decay(well.loss, well.params, None, well.mirror) == pytest.approx(depth / 2, rel=1e-9)
+
+
+@pytest.mark.claim("A.T1.4", role="verify")
+@pytest.mark.parametrize("y", [1.0, -0.5, 2.0])
+def test_the_threshold_of_a_scalar_pair_is_its_target(y):
+    assert scalar_pair_threshold(y, factor=1.05) < 1e-3
+    assert scalar_pair_threshold(y, factor=0.9) == pytest.approx((0.1 * abs(y)) ** 0.5, rel=1e-6)
+
+
+def test_waves_have_many_minima_without_decay():
+    """Or the threshold test would be empty: the landscape must have minima off the mirror to begin with."""
+    landscape = waves("basis", 0)
+    assert farthest_minimum(landscape, 1e-3) > 0.1
+    assert len(minima(landscape.loss, landscape.params, torch.Generator().manual_seed(0))) > 1
+
+
+@pytest.mark.claim("A.T2", role="verify")
+@given(seeds)
+def test_rescaling(seed):
+    assert check_family(rescaling_family(seed))
+
+
+@pytest.mark.claim("A.T3", role="verify")
+@given(seeds, st.sampled_from([rotation_family, double_rotation_family]))
+@settings(max_examples=200)
+def test_rotation(seed, make):
+    assert check_family(make(seed))
+
+
+@pytest.mark.claim("A.T4", role="verify")
+@given(seeds)
+def test_permutation(seed):
+    assert check_family(permutation_family(seed))
+
+
+# --- thresholds as tools ---------------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(KINDS), seeds, shapes)
+def test_the_critical_decay_is_where_the_mirror_becomes_stable(kind, seed, layout):
+    i = abstract(kind, seed, layout)
+    point, x = i.mirror.symmetrize(i.params), i.samples[0]
+    gamma = critical_decay(i.loss, i.params, x, i.mirror)
+    n = i.mirror.random_normal(torch.Generator().manual_seed(seed))
+    near = {k: p + 1e-3 * n[k] if k in n else p for k, p in point.items()}
+    assert decay_threshold(i.loss, i.mirror, near, x) <= gamma + 1e-5  # the steepest normal is the critical one
+
+
+def test_thresholds_refuse_points_on_the_mirror():
+    with pytest.raises(SymtheoryError, match="a point off the mirror"):
+        decay_threshold(lambda p, _: p["w"] ** 2, sign_flip({"w": ()}, ["w"]), {"w": torch.tensor(0.0)}, None)
+
+
+def test_unknown_claims_are_refused():
+    with pytest.raises(SymtheoryError, match=r"a claim among A\.D1"):
+        theorem("A.T9")
+    assert theorem("a.t1.1") is GRADIENT
+    assert THRESHOLD.claim.verdict == "holds as corrected"

@@ -2,7 +2,7 @@
 
 // A button that shows text is named by that text.
 function nameButtons() {
-  for (const button of document.querySelectorAll(".search-button-field[aria-label]")) {
+  for (const button of document.querySelectorAll(".search-button-field[aria-label], .cell summary[aria-label]")) {
     button.removeAttribute("aria-label");
   }
   const names = { light: "Colour mode: light", dark: "Colour mode: dark", auto: "Colour mode: as the system" };
@@ -12,9 +12,18 @@ function nameButtons() {
   }
 }
 
+// A formula inside a line that is wider than the line gets a box of its own to scroll in.
+function boxWideFormulas() {
+  for (const formula of document.querySelectorAll(".bd-article mjx-container:not([display=true])")) {
+    formula.classList.remove("wide");
+    const block = formula.closest("p, li, td, dd, dt, figcaption, h1, h2, h3");
+    formula.classList.toggle("wide", !!block && formula.getBoundingClientRect().width > block.clientWidth + 1);
+  }
+}
+
 // A box that scrolls sideways is a stop for the Tab key; one that does not is none.
 function reachScrollingBoxes() {
-  const boxes = "mjx-container[display=true], .bd-article table, .pst-scrollable-table-container, .cell_output, .cell_output pre, pre";
+  const boxes = "mjx-container[display=true], mjx-container.wide, .bd-article table, .pst-scrollable-table-container, .cell_output, .cell_output pre, pre";
   for (const box of document.querySelectorAll(boxes)) {
     const style = getComputedStyle(box);
     const scrolls = ["auto", "scroll"].includes(style.overflowX) && box.scrollWidth > box.clientWidth + 1;
@@ -30,6 +39,7 @@ function reachScrollingBoxes() {
 
 function tidy() {
   nameButtons();
+  boxWideFormulas();
   reachScrollingBoxes();
 }
 
@@ -41,4 +51,4 @@ window.addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   tidy();
 });
-window.addEventListener("resize", reachScrollingBoxes);
+window.addEventListener("resize", tidy);

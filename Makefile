@@ -18,7 +18,7 @@ LEDGER  := build/ledger.json
 BUILT   := build/book.stamp
 HTML    := _build/html
 AXE     := tests/browser/node_modules/axe-core/axe.min.js
-SOURCES := $(shell find symtheory tests -name '*.py' -not -path '*/node_modules/*')
+SOURCES := $(shell find symtheory tests -name '*.py' -not -path '*/node_modules/*') conftest.py
 PAGES   := $(shell find book -type f -not -name '.*') _toc.yml references.bib
 
 # The kernel `python3` is the one of this environment, whatever kernels the user has installed elsewhere.
@@ -61,7 +61,8 @@ book: $(BUILT) ## record the checks of the claims, run every chapter, build _bui
 
 # --all: a page that did not change is still run again, because the library under it may have changed.
 $(BUILT): $(STAMP) $(LEDGER) $(SOURCES) $(PAGES) $(BOOK_CONFIG)
-	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/jupyter-book build . --all -n -W --keep-going --config $(BOOK_CONFIG)
+	PATH="$(abspath $(VENV))/bin:$$PATH" SYMTHEORY_LEDGER="$(abspath $(LEDGER))" \
+	  $(VENV)/bin/jupyter-book build . --all -n -W --keep-going --config $(BOOK_CONFIG)
 	@touch $@
 
 lint: $(STAMP)

@@ -1,0 +1,302 @@
+"""Executors: they map a shard function over shards, keep what is finished, and skip what is already there.
+
+What they share is in :class:`StoringExecutor`: find the shards in the store, hand the missing ones to
+:meth:`StoringExecutor.compute`, file each as soon as it arrives, return all in order. How the missing ones are computed
+is the only thing an executor adds, here one after another or in worker processes; one for several machines would be
+another ``compute``, and no figure would notice.
+
+Every dataset goes through the bytes that are stored, also when nothing is stored, so that a run gives the same result
+whether its shards were computed now, before a crash, or in another process. Torch computes with a fixed number of
+threads (one, unless told otherwise), because the order of a sum depends on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from symtheory.errors import SymtheoryError
+from symtheory.lab.files import require_finite
+from symtheory.lab.identity import Identity, canonical, identify
+from symtheory.lab.store import Store, seal, unseal
+
+Shard = dict[str, Any]
+ShardFunction = Callable[[Shard], xr.Dataset]
+#: Read by the linear-algebra libraries when a worker starts.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a map is.
+
+    Attributes:
+        figure: Id of the figure.
+        done: Shards finished, with those found in the store.
+        total: Shards asked for.
+        reused: Shards found in the store.
+        seconds: Computing time of the finished shards, also of those found.
+    """
+
+    figure: str
+    done: int
+    total: int
+    reused: int
+    seconds: float
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one shard, in a form that crosses processes.
+
+    Attributes:
+        payload: Bytes of the sealed dataset; empty after a failure.
+        seconds: Time it took.
+        refusal: Expected, got, remedy of a :class:`SymtheoryError`.
+        failure: Traceback of any other exception.
+    """
+
+    payload: bytes
+    seconds: float
+    refusal: tuple[str, str, str] | None = None
+    failure: str | None = None
+
+
+class ShardFailedError(RuntimeError):
+    """A shard function raised in a worker process; the message is the traceback from there."""
+
+
+@dataclass
+class StoringExecutor:
+    """What all executors share.
+
+    Attributes:
+        store: Where finished shards are kept; ``None`` keeps none.
+        progress: Told after every shard.
+        threads: Torch threads for each shard that is being computed.
+    """
+
+    store: Store | None = None
+    progress: ProgressCallback | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        #: One entry for every call of :meth:`map`: how it ended, or how far it came.
+        self.history: list[Progress] = []
+
+    def map(self, figure_id: str, function: ShardFunction, shards: Sequence[Shard]) -> list[xr.Dataset]:
+        """Call ``function`` on every shard that is not in the store yet.
+
+        Args:
+            figure_id: Under which the shards are filed.
+            function: Pure function of a shard that can be imported by name.
+            shards: Settings of the parts, as JSON values. Equal shards are computed once.
+
+        Returns:
+            One dataset a shard, in order.
+
+        Raises:
+            SymtheoryError: If a shard cannot be identified, computed or stored. Finished shards are kept.
+            ShardFailedError: If the function raises anything else in a worker process.
+        """
+        plain: list[Shard] = [json.loads(canonical(shard)) for shard in shards]
+        identities = [identify(figure_id, function, shard) for shard in plain]
+        distinct = dict(zip(identities, plain, strict=True))
+        if self.store is not None:
+            self.store.sweep()
+        found: dict[Identity, xr.Dataset] = {}
+        seconds = 0.0
+        for identity in distinct:
+            if self.store is not None and (dataset := self.store.get(identity)) is not None:
+                found[identity] = dataset
+                seconds += self.store.seconds(identity)
+        reused = len(found)
+        self.history.append(Progress(figure_id, reused, len(distinct), reused, seconds))
+        self._tell()
+        missing = [(identity, shard) for identity, shard in distinct.items() if identity not in found]
+        for identity, outcome in self.compute(function, missing):
+            if outcome.refusal:
+                raise SymtheoryError(*outcome.refusal)
+            if outcome.failure:
+                raise ShardFailedError(f"shard {identity.settings} of {figure_id}\n{outcome.failure}")
+            if self.store is not None:
+                self.store.put(identity, outcome.payload, outcome.seconds)
+            found[identity] = unseal(outcome.payload, identity, f"a shard of {figure_id}")
+            seconds += outcome.seconds
+            self.history[-1] = Progress(figure_id, len(found), len(distinct), reused, seconds)
+            self._tell()
+        return [found[identity].copy(deep=True) for identity in identities]
+
+    def compute(
+        self, function: ShardFunction, missing: Sequence[tuple[Identity, Shard]]
+    ) -> Iterator[tuple[Identity, Outcome]]:
+        """Compute shards, in any order.
+
+        Args:
+            function: The shard function.
+            missing: What to compute.
+
+        Returns:
+            Each shard as soon as it is finished.
+        """
+        raise NotImplementedError
+
+    def _tell(self) -> None:
+        """Report the latest progress."""
+        if self.progress is not None:
+            self.progress(self.history[-1])
+
+
+class Serial(StoringExecutor):
+    """One shard after another, in this process."""
+
+    def compute(
+        self, function: ShardFunction, missing: Sequence[tuple[Identity, Shard]]
+    ) -> Iterator[tuple[Identity, Outcome]]:
+        """Compute shards in order.
+
+        Args:
+            function: The shard function.
+            missing: What to compute.
+
+        Yields:
+            Each shard as soon as it is finished.
+        """
+        for identity, shard in missing:
+            with _torch_threads(self.threads):
+                outcome = _timed(function, identity, shard)
+            yield identity, outcome
+
+
+@dataclass
+class ProcessPool(StoringExecutor):
+    """Shards in worker processes on this machine, started afresh (*spawn*), with ``threads`` threads each.
+
+    Attributes:
+        jobs: Number of processes.
+    """
+
+    jobs: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.jobs < 1:
+            raise SymtheoryError("at least one process", f"{self.jobs}", "use --jobs 1 or more")
+
+    def compute(
+        self, function: ShardFunction, missing: Sequence[tuple[Identity, Shard]]
+    ) -> Iterator[tuple[Identity, Outcome]]:
+        """Compute shards side by side.
+
+        Args:
+            function: The shard function.
+            missing: What to compute.
+
+        Yields:
+            Each shard as soon as it is finished.
+
+        Raises:
+            SymtheoryError: If a worker process dies.
+        """
+        if not missing:
+            return
+        context = multiprocessing.get_context("spawn")
+        before = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(min(self.jobs, len(missing)), mp_context=context, initializer=_start_worker)
+        try:
+            with _environment(dict.fromkeys(_THREAD_VARIABLES, str(self.threads))):
+                futures = {pool.submit(_guarded, function, i, s, self.threads): i for i, s in missing}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+            pool.shutdown()
+        except BrokenProcessPool as error:
+            raise SymtheoryError(
+                "all worker processes to live",
+                "one that died (killed, or out of memory)",
+                "run again with fewer --jobs; finished shards are kept",
+            ) from error
+        finally:  # after an error or an interrupt: do not wait for shards that nobody will read
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+
+
+def _timed(function: ShardFunction, identity: Identity, shard: Shard) -> Outcome:
+    """Compute, check and seal one shard."""
+    start = time.perf_counter()
+    dataset = function(shard)
+    if not isinstance(dataset, xr.Dataset):
+        raise SymtheoryError("an xarray.Dataset", type(dataset).__name__, f"mend {identity.function}")
+    require_finite(dataset, f"a shard of {identity.figure}")
+    return Outcome(seal(dataset, identity), time.perf_counter() - start)
+
+
+def _guarded(function: ShardFunction, identity: Identity, shard: Shard, threads: int) -> Outcome:
+    """The same in a worker: exceptions become data, since not every exception survives the way back."""
+    try:
+        with _torch_threads(threads):
+            return _timed(function, identity, shard)
+    except SymtheoryError as error:
+        return Outcome(b"", 0.0, refusal=(error.expected, error.got, error.remedy))
+    except Exception:
+        return Outcome(b"", 0.0, failure=traceback.format_exc())
+
+
+def _start_worker() -> None:
+    """Leave interrupts to the parent, and end when it ends, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    """Wait for the end of the parent process, then end this one."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Let torch, if it is loaded, use this many threads for a while."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

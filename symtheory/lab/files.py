@@ -14,14 +14,14 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
 
 from symtheory.errors import SymtheoryError
 
-#: Attribute, of a variable or of the whole dataset, that says what NaN and infinity stand for; without it they are refused.
+#: Attribute, of a variable or of the dataset, that says what NaN and infinity stand for; without it they are refused.
 NONFINITE = "nonfinite"
 #: Arrays from this size on are compressed; below it the bookkeeping costs more than it saves.
 COMPRESS_FROM_BYTES = 4096
@@ -146,7 +146,7 @@ def write_atomic(path: Path, payload: bytes) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise _refusal(path, error) from error
+        _refuse(path, error)
 
 
 def require_writable(folder: Path) -> None:
@@ -164,7 +164,7 @@ def require_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _refusal(folder, error) from error
+        _refuse(folder, error)
 
 
 def sweep(folder: Path, older_than: float = STALE_SECONDS) -> int:
@@ -202,15 +202,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _refusal(path: Path, error: OSError) -> SymtheoryError:
-    """An operating-system error as expected, got, remedy."""
-    reason = error.strerror or type(error).__name__
+def _refuse(path: Path, error: OSError) -> NoReturn:
+    """Raise an operating-system error as expected, got, remedy."""
+    reason = (error.strerror or type(error).__name__).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SymtheoryError(
-            f"space for {path}", reason.lower(), "free some space and run again; what is done is kept"
-        )
-    return SymtheoryError(
-        f"to be able to write {path}",
-        reason.lower(),
-        "mend the permissions, or name another folder with --results, $SYMTHEORY_RESULTS or $SYMTHEORY_STORE",
-    )
+        remedy = "free some space and run again; what is done is kept"
+        raise SymtheoryError(f"space for {path}", reason, remedy) from error
+    remedy = "mend the permissions, or name another folder with --results, $SYMTHEORY_RESULTS or $SYMTHEORY_STORE"
+    raise SymtheoryError(f"to be able to write {path}", reason, remedy) from error

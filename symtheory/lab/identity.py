@@ -202,7 +202,7 @@ def code_digest(module: str) -> str:
 
 
 def imported(source: str, package: str) -> set[str]:
-    """Modules that some source names in its imports, also inside functions.
+    r"""Modules that some source names in its imports, also inside functions.
 
     Args:
         source: Python source.
@@ -211,7 +211,7 @@ def imported(source: str, package: str) -> set[str]:
     Returns:
         Dotted names. For ``from a import b`` this is ``a.b`` where that is a module of ``symtheory``, else ``a``.
 
-    >>> sorted(imported("import os\\ndef f():\\n    from symtheory.spec import claim", ""))
+    >>> sorted(imported("import os\ndef f():\n    from symtheory.spec import claim", ""))
     ['os', 'symtheory.spec.claim']
     """
     found: set[str] = set()
@@ -246,7 +246,7 @@ def module_file(module: str) -> Path | None:
 
 
 def bare_source(source: str) -> str:
-    """Source without docstrings, comments and blank lines, the same on every version of Python.
+    r"""Source without docstrings, comments and blank lines, the same on every version of Python.
 
     Args:
         source: Python source.
@@ -254,8 +254,8 @@ def bare_source(source: str) -> str:
     Returns:
         The lines that make a difference.
 
-    >>> bare_source('def f():  # why\\n    "Doc."\\n\\n    return 1\\n')
-    'def f():\\n    return 1'
+    >>> bare_source('def f():  # why\n    "Doc."\n\n    return 1\n')
+    'def f():\n    return 1'
     """
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -94,23 +94,25 @@ class Provenance:
         Raises:
             SymtheoryError: If it is not provenance of this schema.
         """
-        known = {field.name for field in fields(cls)}
         try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA or set(data) != known:
-                raise ValueError("other fields")
-            data["checks"] = tuple(data["checks"])
-            for kind, names in (((int, float), ("wall_time_s", "compute_time_s")), (str, ("sha256", "date", "figure"))):
-                for field in names:
-                    if not isinstance(data[field], kind):
-                        raise ValueError(f"{field} of type {type(data[field]).__name__}")
-            if not all(isinstance(check["holds"], bool) for check in data["checks"]):
-                raise ValueError("checks without an outcome")
-            return cls(**data)
+            return cls(**_checked(json.loads(text), {field.name for field in fields(cls)}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SymtheoryError(
                 f"provenance of schema {SCHEMA} in {name}", f"something else ({error})", "run the figure again"
             ) from error
+
+
+def _checked(data: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """Fields of a JSON file, refused if they cannot be those of a :class:`Provenance`."""
+    if data.pop("schema") != SCHEMA or set(data) != known:
+        raise ValueError("other fields")
+    for kind, names in (((int, float), ("wall_time_s", "compute_time_s")), (str, ("sha256", "date", "figure"))):
+        for field in names:
+            if not isinstance(data[field], kind):
+                raise ValueError(f"{field} of type {type(data[field]).__name__}")
+    if not all(isinstance(check["holds"], bool) for check in data["checks"]):
+        raise ValueError("checks without an outcome")
+    return {**data, "checks": tuple(data["checks"])}
 
 
 def check_record(verdict: Verdict) -> dict[str, Any]:

@@ -114,10 +114,7 @@ class Store:
         """
         for path in sorted(self.folder(identity).glob("*.nc")):
             try:
-                payload = path.read_bytes()
-                if digest(payload) != path.stem:
-                    raise SymtheoryError(f"content {path.stem[:12]}... in {path.name}", digest(payload)[:12], "")
-                return unseal(payload, identity, path.name)
+                return self._verified(path, identity)
             except FileNotFoundError:  # another process set it aside
                 continue
             except (SymtheoryError, OSError) as error:
@@ -157,6 +154,13 @@ class Store:
             How many were removed.
         """
         return sweep(self.root)
+
+    def _verified(self, path: Path, identity: Identity) -> xr.Dataset:
+        """Read one file, compare its content with its name, and its identity with the expected one."""
+        payload = path.read_bytes()
+        if digest(payload) != path.stem:
+            raise SymtheoryError(f"SHA-256 {path.stem[:12]}...", f"{digest(payload)[:12]}...", "remove the file")
+        return unseal(payload, identity, path.name)
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         """Move a damaged file out of the way, as far as the folder allows, and warn."""

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import xarray as xr
 
@@ -40,15 +40,10 @@ class Settings(Protocol):
 class Runnable(Protocol):
     """What the lab needs to know of a figure."""
 
-    @property
-    def id(self) -> str:
-        """Name of the figure, also of its folder."""
-        ...
-
-    @property
-    def presets(self) -> Mapping[Any, Any]:
-        """Name to :class:`Settings`."""
-        ...
+    id: ClassVar[str]
+    """Name of the figure, also of its folder."""
+    presets: ClassVar[Mapping[Any, Any]]
+    """Name to :class:`Settings`."""
 
     def run(self, config: Any, device: str = "cpu", executor: Any = None) -> xr.Dataset:
         """Compute the figure; parts go through ``executor.map``."""

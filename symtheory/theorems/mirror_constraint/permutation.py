@@ -57,24 +57,32 @@ def permutation_family(seed: int) -> Family:
     )
 
 
-def printed_delta() -> Verdict:
-    r"""Eq. (57): $\Delta = |g_a(0)|^2 + |g_b(0)|^2 - |g_a(\tfrac12)|^2 + |g_b(\tfrac12)|^2 < 0$; a sign is lost.
+def equation_57(theta_a: float, theta_b: float) -> float:
+    r"""Eq. (57) as printed, for scalar blocks: $|g_a(0)|^2 + |g_b(0)|^2 - |g_a(\tfrac12)|^2 + |g_b(\tfrac12)|^2$.
+
+    Args:
+        theta_a: First block.
+        theta_b: Second block.
 
     Returns:
-        The verdict on $\Delta<0$ at $\theta_a = 1$, $\theta_b = 0$, where the printed form is $+\tfrac32$.
+        The printed $\Delta$, said to be negative for $\theta_a\neq\theta_b$.
+
+    >>> equation_57(1.0, 0.0)
+    1.5
     """
-    theta_a, theta_b = 1.0, 0.0
+    middle = (theta_a + theta_b) / 2  # g_a(0) = g_b(0); g_a(1/2) = theta_b and g_b(1/2) = theta_a
+    return 2 * middle**2 - theta_b**2 + theta_a**2
 
-    def ga(mu: float) -> float:
-        return (0.5 - mu) * theta_a + (0.5 + mu) * theta_b
 
-    def gb(mu: float) -> float:
-        return (0.5 + mu) * theta_a + (0.5 - mu) * theta_b
+def printed_delta() -> Verdict:
+    r"""Eq. (57) claims $\Delta<0$ for $\theta_a\neq\theta_b$; a sign is lost in print.
 
-    printed = ga(0.0) ** 2 + gb(0.0) ** 2 - ga(0.5) ** 2 + gb(0.5) ** 2
-    true = ga(0.0) ** 2 + gb(0.0) ** 2 - (ga(0.5) ** 2 + gb(0.5) ** 2)
+    Returns:
+        The verdict on the printed form at $\theta_a = 1$, $\theta_b = 0$; the true one is $-\tfrac12|\theta_a-\theta_b|^2$.
+    """
+    printed = equation_57(1.0, 0.0)
     return Verdict(
-        "the printed Delta is negative", max(printed, 0.0), 1e-12, settings={"printed": printed, "true": true}
+        "the printed Delta is negative", max(printed, 0.0), 1e-12, settings={"printed": printed, "true": -0.5}
     )
 
 

@@ -1,0 +1,98 @@
+"""Figures for the book's pages: the stored result of the best preset, drawn, with its checks and its provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+from matplotlib.figure import Figure as Canvas
+
+from symtheory.errors import SymtheoryError
+from symtheory.figures import FIGURES
+from symtheory.figures.base import Figure
+from symtheory.lab.provenance import Provenance
+from symtheory.lab.results import Results, default_root
+from symtheory.pages import Markdown, table
+from symtheory.plots import PLOTS
+
+
+def figure(name: str) -> Figure:
+    """A figure by its id.
+
+    Args:
+        name: Id such as ``A3a``; case does not matter.
+
+    Returns:
+        The figure.
+
+    Raises:
+        SymtheoryError: If there is none of that id.
+    """
+    for key, value in FIGURES.items():
+        if key.lower() == name.lower():
+            return value
+    raise SymtheoryError(f"a figure among {', '.join(FIGURES)}", repr(name), "run 'symtheory list'")
+
+
+def stored(name: str, results: Results | None = None) -> tuple[xr.Dataset, Provenance]:
+    """The stored result of the most telling preset.
+
+    Args:
+        name: Id of the figure.
+        results: Where results lie; default the checkout's.
+
+    Returns:
+        Dataset and provenance.
+
+    Raises:
+        SymtheoryError: If there is no result.
+    """
+    place = Results(default_root()) if results is None else results
+    key = figure(name).id
+    presets = place.names(key)
+    if not presets:
+        raise SymtheoryError(f"a result of {key}", "none", f"run 'symtheory run {key} --preset page'")
+    return place.load(key, presets[0])
+
+
+def draw(name: str, result: xr.Dataset | None = None) -> Canvas:
+    """Draw a figure from a result.
+
+    Args:
+        name: Id of the figure.
+        result: Its dataset; default the stored one.
+
+    Returns:
+        The drawing.
+    """
+    key = figure(name).id
+    return PLOTS[key](stored(key)[0] if result is None else result)
+
+
+def evidence(name: str) -> Markdown:
+    """The paper's claim about a figure, our numbers, and how they were made.
+
+    Args:
+        name: Id of the figure.
+
+    Returns:
+        A sentence, a table of checks, a line of provenance.
+    """
+    dataset, made = stored(name)
+    shown = figure(name)
+    rows = [
+        (v.statement, f"{v.residual:.3g}", f"{v.tolerance:.3g}", "holds" if v.holds else "**fails**")
+        for v in shown.check(dataset)
+    ]
+    checks = table(("what was measured", "residual", "tolerance", ""), rows)
+    return Markdown(f"**{shown.source}.** {shown.claim}\n\n{checks}\n\n*{_origin(made)}*")
+
+
+def _origin(made: Provenance) -> str:
+    settings: dict[str, Any] = {k: v for k, v in made.settings.items() if isinstance(v, int | float | str)}
+    listed = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in settings.items())
+    where = made.device.get("name", made.device.get("kind", ""))
+    return (
+        f"Preset {made.preset}: {listed}. Made on {made.date[:10]} in {made.compute_time_s:.1f} s on {where} with "
+        f"torch {made.versions.get('torch', '?')}."
+    )

@@ -127,7 +127,8 @@ def test_formulas_are_typeset(path: str, html: Path, visit: Open) -> None:
           return copy.textContent;
         }"""
     )
-    assert not re.findall(r"\\\(|\\\[|\\begin\{|\$\$", text)
+    assert not re.findall(r"\\\(|\\\[|\$\$|\\[a-zA-Z]{2,}", text)
+    assert not re.findall(r"\|\s*(?:-{3,}|\u2014)\s*\|", text), "a table that was not recognised as one"
 
 
 @every_page

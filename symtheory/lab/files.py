@@ -91,14 +91,14 @@ def encode(dataset: xr.Dataset) -> bytes:
         for name, variable in plain.variables.items()
         if variable.dtype.kind in "iuf" and variable.nbytes >= COMPRESS_FROM_BYTES
     }
+    what = "a dataset of numbers, booleans and strings"
+    remedy = "split complex numbers in two variables and write attributes as numbers or strings"
+    if any(variable.dtype.kind == "c" for variable in plain.variables.values()):
+        raise SymtheoryError(what, "complex numbers, which few readers of netCDF understand", remedy)
     try:
         return bytes(plain.to_netcdf(engine="h5netcdf", encoding=encoding))
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise SymtheoryError(
-            "a dataset of numbers, booleans and strings",
-            f"something netCDF cannot hold ({error})",
-            "split complex numbers in two variables and write attributes as numbers or strings",
-        ) from error
+        raise SymtheoryError(what, f"something netCDF cannot hold ({error})", remedy) from error
 
 
 def decode(payload: bytes, name: str) -> xr.Dataset:

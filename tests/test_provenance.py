@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import xarray as xr
 
 from symtheory.errors import SymtheoryError
 from symtheory.lab import devices, provenance
@@ -138,7 +139,7 @@ def test_a_damaged_result_is_refused(tmp_path: Path, damage, message: str) -> No
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "results").write_text("in the way")
     monkeypatch.setattr(FakeFigure, "run", lambda *_: pytest.fail("worked for nothing"))
-    with pytest.raises(SymtheoryError, match="to be able to write .*F1.*--results"):
+    with pytest.raises(SymtheoryError, match=r"to be able to write .*F1.*--results"):
         run_figure(FIGURE, "smoke", results_root=tmp_path / "results")
 
 
@@ -152,15 +153,17 @@ def test_a_read_only_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_preset_and_a_store_must_be_clear(tmp_path: Path) -> None:
-    with pytest.raises(SymtheoryError, match="a preset among .*got 'huge'"):
+    with pytest.raises(SymtheoryError, match=r"a preset among .*got 'huge'"):
         run_figure(FIGURE, "huge")
     with pytest.raises(SymtheoryError, match="one store"):
         run_figure(FIGURE, "smoke", executor=Serial(Store(tmp_path)), store=Store(tmp_path / "b"))
 
 
-def test_not_finite_results_are_refused() -> None:
+def test_not_finite_results_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeFigure, "run", lambda *_: xr.Dataset({"bar": float("nan")}))
     with pytest.raises(SymtheoryError, match="finite values in 'bar' of the result of F1"):
-        run_figure(FIGURE, "smoke", {"bar": float("inf"), "seeds": (1,)} | {"name": "x"})
+        run_figure(FIGURE, "smoke", results_root=tmp_path)
+    assert not list(tmp_path.rglob("*.nc"))
 
 
 # Devices
@@ -222,7 +225,7 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_verdicts_become_plain_numbers() -> None:
-    verdict = Verdict("s", residual=0, tolerance=1, control=5000)
+    verdict = Verdict("s", residual=0.0, tolerance=1.0, control=5000.0)
     assert json.dumps(provenance.check_record(verdict)) == (
         '{"statement": "s", "residual": 0.0, "tolerance": 1.0, "control": 5000.0, "holds": true}'
     )

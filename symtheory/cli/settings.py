@@ -45,7 +45,7 @@ def convert(text: str, like: object, name: str) -> Any:
         name: Name of the setting, for the message.
 
     Returns:
-        A value of the same type; a whole number will do where a float is needed. Any JSON value if the present one is
+        A value of the same type; a whole number will do where a float is needed. Anything if the present one is
         ``None``.
 
     Raises:
@@ -56,9 +56,12 @@ def convert(text: str, like: object, name: str) -> Any:
     """
     if isinstance(like, str):
         return text
+    listed = isinstance(like, (tuple, list)) and not text.startswith("[")
     try:
-        value = json.loads(f"[{text}]" if isinstance(like, (tuple, list)) and not text.startswith("[") else text)
+        value = json.loads(f"[{text}]" if listed else text, parse_constant=_no_constant)
     except ValueError as error:
+        if like is None:
+            return text
         raise SymtheoryError(*_mismatch(text, like, name)) from error
     return _fit(value, like, text, name)
 
@@ -76,6 +79,11 @@ def _fit(value: Any, like: object, text: str, name: str) -> Any:
     if type(value) is not type(like):
         raise SymtheoryError(*_mismatch(text, like, name))
     return value
+
+
+def _no_constant(name: str) -> object:
+    """Refuse NaN and infinity, which JSON does not have."""
+    raise ValueError(name)
 
 
 def _mismatch(text: str, like: object, name: str) -> tuple[str, str, str]:

@@ -1,1 +1,9 @@
+"""Figures of the papers, by id."""
 
+from symtheory.figures.a3a import A3a
+from symtheory.figures.a8 import A8
+from symtheory.figures.base import Figure
+
+FIGURES: dict[str, Figure] = {figure.id: figure for figure in (A3a(), A8())}
+
+__all__ = ["FIGURES"]

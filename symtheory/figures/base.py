@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import xarray as xr
 
@@ -22,7 +23,7 @@ Shard = dict[str, Any]
 class Config:
     """Settings of a figure. Subclasses are frozen dataclasses that validate themselves in ``__post_init__``."""
 
-    def with_changes(self, **changes: object) -> Self:
+    def with_changes(self, **changes: object) -> Any:  # Self: the runtime type checker cannot resolve it here
         """Copy with some fields replaced.
 
         Args:
@@ -49,6 +50,7 @@ class Config:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Maps a function over shards, in order. The lab's executors add caching, processes and progress."""
 
@@ -74,23 +76,34 @@ class InProcess:
         return [function(shard) for shard in shards]
 
 
-class Figure(Protocol):
-    """One figure of a paper, as an object; see ``symtheory/figures/a3a.py`` for an instance."""
+class Figure(ABC):
+    """One figure of a paper, as an object; see ``symtheory/figures/a3a.py`` for an instance.
+
+    Attributes:
+        id: Short name, also of the folder of its results.
+        title: A few words.
+        source: Paper and place.
+        claim: The paper's claim about this figure, in one sentence of ours.
+        presets: Name to settings.
+    """
 
     id: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
     claim: ClassVar[str]
-    """The paper's claim about this figure in one sentence of ours."""
     presets: ClassVar[Mapping[Preset, Any]]
 
-    def run(self, config: Any, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
-        """Named dims, units in ``attrs``; equal bytes for equal settings on one device kind."""
-        ...
+    @abstractmethod
+    def shards(self, config: Any) -> list[Shard]:
+        """Settings of the independent parts of a run."""
 
+    @abstractmethod
+    def run(self, config: Any, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
+        """Named dims, units in ``attrs``; equal values for equal settings on one kind of device."""
+
+    @abstractmethod
     def check(self, result: xr.Dataset) -> list[Verdict]:
         """The paper's claim as numbers."""
-        ...
 
 
 def preset_of(figure: Figure, name: str) -> Config:

@@ -247,7 +247,7 @@ def one_hot() -> Verdict:
 
 
 def constant_loss() -> Verdict:
-    r""""In the worst case where $\ell$ is a constant function, there are $2^N$ symmetries, $N$ the number of reflection symmetries."
+    r""" "In the worst case where $\ell$ is a constant function, there are $2^N$ symmetries, $N$ the number of reflection symmetries."
 
     Returns:
         Verdict on the difference from $2^N$ for two parameters, counted by $P$ on a fine grid of planes, which must fail.
@@ -264,7 +264,14 @@ def constant_loss() -> Verdict:
 def _prove_anisotropic() -> Proof:
     p, d, z, zt, c, ct, b = matrices("P", "D", r"\theta", r"\theta^T", r"\theta'", r"\theta'^T", r"\theta_0")
     gamma = Symbol("gamma", positive=True)
-    base = {p * p: p, p * c: c, ct * p: ct, ct * d * z: zt * d * c, zt * d * p * z: zt * p * d * z, ct * d * p * z: zt * p * d * c}
+    base = {
+        p * p: p,
+        p * c: c,
+        ct * p: ct,
+        ct * d * z: zt * d * c,
+        zt * d * p * z: zt * p * d * z,
+        ct * d * p * z: zt * p * d * c,
+    }
     r = 1 - 2 * p
     tilt = gamma * ((zt + ct) * d * (z + c) - (zt * r + ct) * d * (r * z + c))
     commuting = {p * p: p, p * c: c, ct * p: ct, d * p: p * d}
@@ -272,11 +279,25 @@ def _prove_anisotropic() -> Proof:
         "B.T2",
         "any dimension and rank, any positive D; a diagonal D with distinct entries commutes only with diagonal P",
         (
-            identity("eq. (40), with its gamma: the decay is symmetric up to a tilt", tilt, 4 * gamma * zt * p * d * ((1 - p) * z + c), base),
+            identity(
+                "eq. (40), with its gamma: the decay is symmetric up to a tilt",
+                tilt,
+                4 * gamma * zt * p * d * ((1 - p) * z + c),
+                base,
+            ),
             identity("with P D = D P only its constant part is left", zt * p * d * (1 - p) * z, 0, commuting),
-            identity("a tilt that vanishes for all theta vanishes at theta', where it is 4 gamma |theta'|_D^2", 4 * gamma * ct * p * d * ((1 - p) * c + c), 4 * gamma * ct * d * c, base),
-            identity("P D (I - P) = 0 makes P D symmetric, P D = P D P = D P", p * d - p * d * p, p * d * (1 - p), base),
-            identity("so theta' = 0 and l is reflected about P theta_0", r * z + b, r * (z + b - p * b) + p * b, {p * p: p}),
+            identity(
+                "a tilt that vanishes for all theta vanishes at theta', where it is 4 gamma |theta'|_D^2",
+                4 * gamma * ct * p * d * ((1 - p) * c + c),
+                4 * gamma * ct * d * c,
+                base,
+            ),
+            identity(
+                "P D (I - P) = 0 makes P D symmetric, P D = P D P = D P", p * d - p * d * p, p * d * (1 - p), base
+            ),
+            identity(
+                "so theta' = 0 and l is reflected about P theta_0", r * z + b, r * (z + b - p * b) + p * b, {p * p: p}
+            ),
             identity(
                 "the counterexample: for l = |theta|^4 - gamma |theta|_D^2 all that is left of the decay is linear",
                 gamma * (zt * d * z) - gamma * (zt + ct) * d * (z + c),

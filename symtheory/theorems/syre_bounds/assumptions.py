@@ -91,7 +91,10 @@ ARCHITECTURES: dict[str, tuple[Architecture, int]] = {
     "sigmoid MLP, squared loss": (Architecture(lambda: _mlp(nn.Sigmoid()), _MSE), 0),
     "tanh MLP, Huber loss": (Architecture(lambda: _mlp(nn.Tanh()), nn.functional.smooth_l1_loss), 0),
     "tanh MLP, logistic loss": (Architecture(lambda: _mlp(nn.Tanh()), _binary), 0),
-    "tanh MLP, softmax cross-entropy": (Architecture(lambda: _mlp(nn.Tanh(), out=3), _cross_entropy, outputs=(6, 3)), 4),
+    "tanh MLP, softmax cross-entropy": (
+        Architecture(lambda: _mlp(nn.Tanh(), out=3), _cross_entropy, outputs=(6, 3)),
+        4,
+    ),
     "ReLU MLP, batch norm, squared loss": (
         Architecture(lambda: _mlp(nn.ReLU(), nn.BatchNorm1d(3, track_running_stats=False)), _MSE),
         3,
@@ -107,7 +110,12 @@ ARCHITECTURES: dict[str, tuple[Architecture, int]] = {
     "embedding with an unused token": (Architecture(_Embedding, _MSE, (12, 1), (12, 2)), 2),
     "attention without biases": (Architecture(lambda: _Attention(False), _MSE, (2, 4, 3), (2, 4, 1)), 0),
     "attention with biases": (Architecture(lambda: _Attention(True), _MSE, (2, 4, 3), (2, 4, 1)), 2),
-    "two linear layers, squared loss": (Architecture(lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)), _MSE, outputs=(6, 1)), 0),
+    "two linear layers, squared loss": (
+        Architecture(
+            lambda: nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)), _MSE, outputs=(6, 1)
+        ),
+        0,
+    ),
     "linear regression": (Architecture(lambda: nn.Linear(2, 1), _MSE, outputs=(6, 1)), 0),
 }
 

@@ -226,7 +226,9 @@ def _survives(seed: int, statement: str, case: Reflected) -> Verdict:
 
 def _control_bias(seed: int) -> Verdict:
     c = plane_case(seed, rank=2)
-    return _survives(seed, "a bias with P theta_0 = theta*", replace(c, bias=c.bias + c.centre - c.basis @ (c.basis.T @ c.bias)))
+    return _survives(
+        seed, "a bias with P theta_0 = theta*", replace(c, bias=c.bias + c.centre - c.basis @ (c.basis.T @ c.bias))
+    )
 
 
 def _control_decay(seed: int) -> Verdict:
@@ -240,7 +242,9 @@ def _control_countable(seed: int) -> Verdict:
     n = normal(g, 4)
     n = n - (n @ bias) / (bias @ bias) * bias
     zero = torch.zeros_like(bias)
-    case = Reflected("radial", lambda z: z.square().sum(1).add(1).log(), (n / n.norm())[:, None], zero, bias, 0.3, False, seed)
+    case = Reflected(
+        "radial", lambda z: z.square().sum(1).add(1).log(), (n / n.norm())[:, None], zero, bias, 0.3, False, seed
+    )
     return _survives(seed, "uncountably many reflections", case)
 
 
@@ -250,7 +254,14 @@ def _control_assumption(seed: int) -> Verdict:
     q, bias, shift = orthonormal(4, 4, g), normal(g, 4), normal(g, 4)
     curvature = torch.arange(1.0, 5.0).double()
     case = Reflected(
-        "quadratic", lambda z: ((z - shift) @ q).square() @ curvature, torch.eye(4).double(), shift, bias, 0.3, False, seed
+        "quadratic",
+        lambda z: ((z - shift) @ q).square() @ curvature,
+        torch.eye(4).double(),
+        shift,
+        bias,
+        0.3,
+        False,
+        seed,
     )
     return _survives(seed, "a quadratic loss", case)
 
@@ -293,7 +304,9 @@ def anchor_sign() -> Verdict:
 
 
 def _prove_countable() -> Proof:
-    p, z, zt, c, ct, b, bt, v, vt = matrices("P", r"\theta", r"\theta^T", r"\theta'", r"\theta'^T", r"\theta_0", r"\theta_0^T", "c", "c^T")
+    p, z, zt, c, ct, b, bt, v, vt = matrices(
+        "P", r"\theta", r"\theta^T", r"\theta'", r"\theta'^T", r"\theta_0", r"\theta_0^T", "c", "c^T"
+    )
     gamma = Symbol("gamma", positive=True)
     rules = {p * p: p, p * c: c, ct * p: ct, ct * z: zt * c}
     r = 1 - 2 * p
@@ -304,12 +317,37 @@ def _prove_countable() -> Proof:
         "any dimension, any P != 0, any l; the last two steps say why countably many P need not be assumed when the tilt "
         "c is not zero: theta_0 would lie in one of countably many hyperplanes",
         (
-            identity("eq. (34): the decay is symmetric up to a tilt 4 gamma theta^T P theta'", gamma * decay, 4 * gamma * zt * p * c, rules),
-            identity("it vanishes for all theta only if theta' = P theta' = 0", decay.subs({z: c, zt: ct}), 4 * ct * c, {p * p: p, p * c: c, ct * p: ct}),
-            identity("case 1, tilt 0: reflecting about theta' + theta_0 is reflecting about its part in the image", r * z + b - (r * (z + b - p * b) + p * b), 0, {p * p: p}),
-            identity("case 2, tilt c = P c: the centre of the tilted loss and c fix P theta_0", p * (c + b) - c - p * b, 0, rules),
+            identity(
+                "eq. (34): the decay is symmetric up to a tilt 4 gamma theta^T P theta'",
+                gamma * decay,
+                4 * gamma * zt * p * c,
+                rules,
+            ),
+            identity(
+                "it vanishes for all theta only if theta' = P theta' = 0",
+                decay.subs({z: c, zt: ct}),
+                4 * ct * c,
+                {p * p: p, p * c: c, ct * p: ct},
+            ),
+            identity(
+                "case 1, tilt 0: reflecting about theta' + theta_0 is reflecting about its part in the image",
+                r * z + b - (r * (z + b - p * b) + p * b),
+                0,
+                {p * p: p},
+            ),
+            identity(
+                "case 2, tilt c = P c: the centre of the tilted loss and c fix P theta_0",
+                p * (c + b) - c - p * b,
+                0,
+                rules,
+            ),
             identity("so theta_0 lies on the hyperplane c^T theta_0 = c^T P theta_0", vt * p * b, vt * b, image),
-            identity("bias and anchor: l_r(theta - theta_0) has the decay |theta - theta_0|^2", (zt - bt) * (z - b), zt * z - zt * b - bt * z + bt * b, {}),
+            identity(
+                "bias and anchor: l_r(theta - theta_0) has the decay |theta - theta_0|^2",
+                (zt - bt) * (z - b),
+                zt * z - zt * b - bt * z + bt * b,
+                {},
+            ),
         ),
     )
 
@@ -392,4 +430,3 @@ COUNTABLE = Theorem(
         "sign of the anchor": anchor_sign,
     },
 )
-

@@ -147,8 +147,15 @@ def _prove_lemma() -> Proof:
         "B.L1",
         "any dimension and rank; on a line across the plane g is an arbitrary even function g(t) + g(-t)",
         (
-            identity("the tilt has twice its own half as odd part", ct * p * (x + x0) - ct * p * (r * x + x0), 2 * ct * p * x, rules),
-            identity("so f - c^T P x / 2 is even", (f(t) - tilt * (centre + t) / 2) - (f(-t) - tilt * (centre - t) / 2)),
+            identity(
+                "the tilt has twice its own half as odd part",
+                ct * p * (x + x0) - ct * p * (r * x + x0),
+                2 * ct * p * x,
+                rules,
+            ),
+            identity(
+                "so f - c^T P x / 2 is even", (f(t) - tilt * (centre + t) / 2) - (f(-t) - tilt * (centre - t) / 2)
+            ),
             identity("it is the mean of f and its reflection, up to a constant", g(t), even(t) + even(-t)),
             identity("hence unique: two such g differ by nothing", g(t) - (f(t) - tilt * (centre + t) / 2)),
             identity("eq. (31) is the tilt itself", f(t) - f(-t), tilt * t),

@@ -164,9 +164,7 @@ def symmetric_projection() -> Verdict:
     """
     p = torch.tensor([[0.5, -0.5], [-0.5, 0.5]], dtype=torch.float64)
     theta = torch.tensor([3.0, 1.0], dtype=torch.float64)
-    return Verdict(
-        "P theta lies on the mirror", float((p @ p @ theta).norm() / theta.norm()), rounding_tolerance(2)
-    )
+    return Verdict("P theta lies on the mirror", float((p @ p @ theta).norm() / theta.norm()), rounding_tolerance(2))
 
 
 def benchmark_projection() -> Verdict:

@@ -153,7 +153,12 @@ def _vanished(value: float) -> float:
 
 def _control_asymmetric(seed: int) -> Verdict:
     c = case("basis", seed)
-    return Verdict("the predicted difference, asymmetric loss", _difference_error(c, c.point, c.broken), DIFFERENCE_TOLERANCE, seed=seed)
+    return Verdict(
+        "the predicted difference, asymmetric loss",
+        _difference_error(c, c.point, c.broken),
+        DIFFERENCE_TOLERANCE,
+        seed=seed,
+    )
 
 
 def _control_on(seed: int) -> Verdict:
@@ -170,7 +175,9 @@ def _control_anisotropic(seed: int) -> Verdict:
     n, within = across / across.norm(), c.point - across
     needed, available = float(n @ (c.stretch * (c.centre - c.bias))), float(n @ (c.stretch * within))
     point = across - within * needed / available
-    return Verdict("the bias decides, whatever the anisotropy", _vanished(measured_difference(c, point)), 1e-5, seed=seed)
+    return Verdict(
+        "the bias decides, whatever the anisotropy", _vanished(measured_difference(c, point)), 1e-5, seed=seed
+    )
 
 
 def _control_adversary(seed: int) -> Verdict:
@@ -189,7 +196,12 @@ def _any_point(seed: int) -> Verdict:
 
 def _control_slope_asymmetric(seed: int) -> Verdict:
     c = case("basis", seed)
-    return Verdict("the predicted slope, asymmetric loss", slope_error(c, on_plane(c, seed), c.broken), DIFFERENCE_TOLERANCE, seed=seed)
+    return Verdict(
+        "the predicted slope, asymmetric loss",
+        slope_error(c, on_plane(c, seed), c.broken),
+        DIFFERENCE_TOLERANCE,
+        seed=seed,
+    )
 
 
 def _control_slope_off(seed: int) -> Verdict:
@@ -203,7 +215,9 @@ def _control_slope_anisotropic(seed: int) -> Verdict:
     within = z - c.across(z)
     needed, available = float(n @ (c.stretch * (c.centre - c.bias))), float(n @ (c.stretch * within))
     slope = c.across(grad(c.effective_frame())(c.centre - within * needed / available))
-    return Verdict("the slope is of the size of the bias, whatever the anisotropy", _vanished(float(slope.norm())), 1e-5, seed=seed)
+    return Verdict(
+        "the slope is of the size of the bias, whatever the anisotropy", _vanished(float(slope.norm())), 1e-5, seed=seed
+    )
 
 
 def printed_factor() -> Verdict:
@@ -287,7 +301,9 @@ def slope_limit() -> Verdict:
 
 
 def _symbols() -> tuple[tuple[Symbol, ...], dict[object, object]]:
-    p, d, z, zt, s, st, b, bt = matrices("P", "D", r"\theta", r"\theta^T", r"\theta^*", r"\theta^{*T}", r"\theta_0", r"\theta_0^T")
+    p, d, z, zt, s, st, b, bt = matrices(
+        "P", "D", r"\theta", r"\theta^T", r"\theta^*", r"\theta^{*T}", r"\theta_0", r"\theta_0^T"
+    )
     swap = {st * d * p * z: zt * p * d * s, bt * d * p * z: zt * p * d * b, zt * d * p * z: zt * p * d * z}
     return (p, d, z, zt, s, st, b, bt), {p * p: p, p * s: s, st * p: st, **swap}
 
@@ -308,7 +324,12 @@ def _prove_strength() -> Proof:
                 4 * gamma * zt * p * d * ((1 - p) * z + s - b),
                 rules,
             ),
-            identity("D and D - I agree between the two parts of theta", zt * p * (d - 1) * (1 - p) * z, zt * p * d * (1 - p) * z, rules),
+            identity(
+                "D and D - I agree between the two parts of theta",
+                zt * p * (d - 1) * (1 - p) * z,
+                zt * p * d * (1 - p) * z,
+                rules,
+            ),
             identity(
                 "in the frame of the trained parameters the reflected point is off by 2 P theta_0",
                 (r * (z - b) + b) - r * z,
@@ -332,7 +353,12 @@ def _prove_slope() -> Proof:
         (
             identity("the loss has no slope across the mirror", derivative_at_zero(lambda x: h(x) + h(-x))),
             identity("the decay has: twice gamma D (phi - theta_0)", decay.diff(t).subs(t, 0), 2 * gamma * k * m),
-            identity("where P phi = theta*, phi - theta_0 = (I - P) theta + theta* - theta_0", p * ((1 - p) * z + s - b), s - p * b, rules),
+            identity(
+                "where P phi = theta*, phi - theta_0 = (I - P) theta + theta* - theta_0",
+                p * ((1 - p) * z + s - b),
+                s - p * b,
+                rules,
+            ),
             identity(
                 "the difference to the image, per distance, is twice the slope",
                 (decay - decay.subs(t, -t)) / t,
@@ -466,4 +492,3 @@ SLOPE = Theorem(
     },
     counterexamples={"frame": slope_frame, "limit": slope_limit},
 )
-

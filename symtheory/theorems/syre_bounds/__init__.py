@@ -8,7 +8,7 @@ from symtheory.theorems.syre_bounds.bounds import (
     required_bias,
     slope_probability,
     slope_required_bias,
-    strength,
+    guaranteed_strength,
 )
 from symtheory.theorems.syre_bounds.countable import COUNTABLE
 from symtheory.theorems.syre_bounds.decomposition import LEMMA
@@ -55,5 +55,5 @@ __all__ = [
     "scalings",
     "slope_probability",
     "slope_required_bias",
-    "strength",
+    "guaranteed_strength",
 ]

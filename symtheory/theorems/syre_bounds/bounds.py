@@ -92,7 +92,7 @@ def required_bias(epsilon: float, confidence: float, gamma: float, count: int = 
     return 0.0 if failure >= 1 else epsilon / (4 * sqrt(2) * gamma * stretch * float(erfinv(failure)))
 
 
-def strength(confidence: float, gamma: float, sigma0: float, count: int = 1, stretch: float = 1.0) -> float:
+def guaranteed_strength(confidence: float, gamma: float, sigma0: float, count: int = 1, stretch: float = 1.0) -> float:
     r"""Strength $\epsilon$ that all $N$ differences exceed with probability at least $\delta$.
 
     Args:
@@ -108,7 +108,7 @@ def strength(confidence: float, gamma: float, sigma0: float, count: int = 1, str
     Raises:
         SymtheoryError: If an argument is out of range.
 
-    >>> round(break_probability(strength(0.75, 0.1, 0.2, 6), 0.1, 0.2, 6), 9)
+    >>> round(break_probability(guaranteed_strength(0.75, 0.1, 0.2, 6), 0.1, 0.2, 6), 9)
     0.75
     """
     _positive(gamma=gamma, sigma0=sigma0, stretch=stretch, confidence=confidence)

@@ -80,7 +80,7 @@ class Exponent:
     prefactor: float
 
 
-def fitted_exponent(x: Sequence[float], y: Sequence[float]) -> Exponent:
+def fitted_exponent(x: Sequence[float | int], y: Sequence[float]) -> Exponent:
     r"""Least-squares fit of $y = a x^p$.
 
     Args:

@@ -51,7 +51,7 @@ def _lift(normal_: Tensor, columns: int) -> Tensor:
 
 
 def remaining(
-    loss: BatchLoss, rows: int, columns: int, bias: Tensor, stretch: Tensor, gamma: float, seed: int, starts: int = 3
+    loss: BatchLoss, rows: int, columns: int, bias: Tensor, stretch: Tensor, gamma: float, seed: int, starts: int = 2
 ) -> float:
     r"""Smallest asymmetry of $\ell_{ar}$ over all reflections $(I-2nn^T)W$ and all their centres.
 
@@ -95,7 +95,7 @@ def tilt_residual(c: Case) -> float:
     """
     loss, centre = c.trained_frame(), c.centre - c.across(c.bias)
     worst = 0.0
-    for z in normal(generator_of(c.seed + 7), 6, c.size):
+    for z in normal(generator_of(c.seed + 7), 3, c.size):
         across = c.across(z)
         true = 4 * c.gamma * across @ (c.stretch * (z - across + centre))
         found = loss(centre + z) - loss(centre + c.reflect(z))

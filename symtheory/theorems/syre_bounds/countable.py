@@ -79,7 +79,7 @@ def _orthonormal(free: Tensor) -> Tensor:
 
 
 def asymmetry(
-    loss: BatchLoss, basis: Tensor, centres: Sequence[Tensor], seed: int, *, free: bool = False, probes: int = 40
+    loss: BatchLoss, basis: Tensor, centres: Sequence[Tensor], seed: int, *, free: bool = False, probes: int = 30
 ) -> float:
     r"""Smallest root mean square of $\ell(\theta'+z)-\ell(\theta'+Rz)$ over the centres, and with ``free`` over the planes.
 
@@ -112,7 +112,7 @@ def asymmetry(
             first.numpy(),
             jac=lambda x: slope(torch.from_numpy(x)).numpy(),
             method="lm",
-            max_nfev=60,
+            max_nfev=30,
         )
         best = min(best, float((2 * found.cost) ** 0.5))
     return best
@@ -151,7 +151,9 @@ def smooth(n: int, g: torch.Generator) -> BatchLoss:
     return lambda z: (w * torch.nn.functional.softplus(z @ a.T + d)).sum(1) + (torch.tanh(z @ a.T + d) @ mix) ** 2
 
 
-def plane_case(seed: int, n: int = 6, rank: int | None = None, sigma0: float = 1.0, gamma: float = 0.3) -> Reflected:
+def plane_case(
+    seed: int, n: int = 6, rank: int | None = None, sigma0: float = 1.0, gamma: float = 0.3, offset: float = 1.0
+) -> Reflected:
     """A random smooth loss with one reflection of random rank about a random plane.
 
     Args:
@@ -160,6 +162,7 @@ def plane_case(seed: int, n: int = 6, rank: int | None = None, sigma0: float = 1
         rank: Rank of the reflection; default random.
         sigma0: Size of the bias.
         gamma: Weight decay.
+        offset: Size of the centre of the reflection.
 
     Returns:
         The case; all centres of the plane are searched.
@@ -167,7 +170,7 @@ def plane_case(seed: int, n: int = 6, rank: int | None = None, sigma0: float = 1
     g = generator_of(seed)
     r = int(torch.randint(1, n + 1, (), generator=g)) if rank is None else rank
     o = orthonormal(n, r, g)
-    centre, f = o @ normal(g, r), smooth(n, g)
+    centre, f = offset * o @ normal(g, r), smooth(n, g)
 
     def loss(z: Tensor) -> Tensor:
         y = z - centre

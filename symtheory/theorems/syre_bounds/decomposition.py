@@ -69,7 +69,7 @@ def lemma_residual(c: Case, f: FlatLoss, slope: Tensor, make: Callable[[FlatLoss
         A relative number.
     """
     g = make(f, c, slope)
-    z = normal(generator_of(c.seed + 3), 8, c.size) + c.centre
+    z = normal(generator_of(c.seed + 3), 3, c.size) + c.centre
     values = torch.stack([f(v) for v in z])
     again = torch.stack([g(v) + slope @ c.across(v) / 2 for v in z])
     return max(

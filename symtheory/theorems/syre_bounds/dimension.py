@@ -23,8 +23,8 @@ from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import KINDS, NETWORKS, Instance, abstract
 from symtheory.theorems.syre_bounds.frames import PAPER, SHAPES
 
-STEPS = 20
-#: Twenty steps of two equal computations in different coordinates; an unstable mode may amplify rounding by 1e4.
+STEPS = 12
+#: Twelve steps of two equal computations in different coordinates; an unstable mode may amplify rounding by 1e4.
 TRACKING = 1e-10
 
 

@@ -56,15 +56,15 @@ def descend(gram: Tensor, target: Tensor, rate: float, start: Tensor) -> Tensor:
         start: First $\theta$.
 
     Returns:
-        The iterate after enough steps for the slowest non-zero mode.
+        The iterate after enough steps for the slowest mode to vanish or to explode.
 
     Raises:
         SymtheoryError: If the iteration diverges.
     """
     values = torch.linalg.eigvalsh(gram)
-    slowest = float(values[values > 1e-9 * values[-1]][0])
+    factors = (1 - 2 * rate * values[values > 1e-9 * values[-1]]).abs().log().abs()
     matrix, shift, steps = torch.eye(len(gram), dtype=gram.dtype) - 2 * rate * gram, 2 * rate * target, 1
-    while steps * 2 * rate * slowest < 30:
+    while steps * float(factors.min()) < 30:
         matrix, shift, steps = matrix @ matrix, matrix @ shift + shift, 2 * steps
     out = matrix @ start + shift
     if not bool(torch.isfinite(out).all()) or float(out.norm()) > 1e8:

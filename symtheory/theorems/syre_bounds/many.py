@@ -396,7 +396,7 @@ class Scaling:
     fitted: float
     error: float
     predicted: float
-    x: Sequence[float]
+    x: Sequence[float | int]
     y: Sequence[float]
 
 
@@ -416,7 +416,7 @@ def scalings(seed: int = 0, draws: int = 20000, quantile: float = 0.1) -> list[S
         One row per exponent.
     """
 
-    def row(name: str, x: Sequence[float], y: Sequence[float], predicted: float) -> Scaling:
+    def row(name: str, x: Sequence[float | int], y: Sequence[float], predicted: float) -> Scaling:
         fit = fitted_exponent(x, y)
         return Scaling(name, fit.value, fit.error, predicted, x, y)
 

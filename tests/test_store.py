@@ -70,6 +70,13 @@ def filed(store: Store, x: int = 1) -> Path:
 def test_a_dataset_comes_back_as_it_was() -> None:
     back = decode(encode(dataset()), "example")
     assert back.identical(dataset()) and back["converged"].dtype == bool and back["half"].dtype == np.float32
+    assert not any(variable.encoding for variable in back.variables.values()), "no trace of the file"
+
+
+def test_hints_for_other_files_do_not_round_the_values() -> None:
+    hinted = dataset()
+    hinted["loss"].encoding = {"dtype": "int16", "scale_factor": 0.1}
+    assert encode(hinted) == encode(dataset())
 
 
 @given(

@@ -260,7 +260,7 @@ class A1(Figure):
             ),
             Verdict(
                 "the projection C has a smaller norm than A: |C| / |A| (control: |B| / |A|)",
-                c / a, 1 - 1e-6, control=b / a, factor=1,
+                c / a, 1 - 1e-6, control=b / a, factor=1.0,
             ),
             Verdict(
                 "the drop of the squared norm from A to C is |PA|^2: relative error",

@@ -54,12 +54,12 @@ class Settings(Config):
     """
 
     product: tuple[Start, ...] = (
-        (45, 0.3, 0), (45, -2.0, 0), (-45, 2.0, 0), (-45, -1.5, 0),
-        (45, 0.45, 0.5), (-45, 1.9, 0.12), (-45, -1.9, -0.12),
+        (45.0, 0.3, 0.0), (45.0, -2.0, 0.0), (-45.0, 2.0, 0.0), (-45.0, -1.5, 0.0),
+        (45.0, 0.45, 0.5), (-45.0, 1.9, 0.12), (-45.0, -1.9, -0.12),
     )  # fmt: skip
     ring: tuple[Start, ...] = (
-        (20, 0.1, 0), (65, 1.1, 0), (110, 0.1, 0), (155, 1.1, 0),
-        (20, -1.1, 0.15), (65, -0.15, 0.1), (110, -1.05, 0.15),
+        (20.0, 0.1, 0.0), (65.0, 1.1, 0.0), (110.0, 0.1, 0.0), (155.0, 1.1, 0.0),
+        (20.0, -1.1, 0.15), (65.0, -0.15, 0.1), (110.0, -1.05, 0.15),
     )  # fmt: skip
     steps: int = 400
     lr: float = 0.02
@@ -122,7 +122,7 @@ def direction(angle: float) -> tuple[float, float]:
     Returns:
         Coordinates ``(u, w)``.
 
-    >>> direction(45) == (0.5**0.5, 0.5**0.5), direction(-45)[0] == -direction(-45)[1]
+    >>> direction(45.0) == (0.5**0.5, 0.5**0.5), direction(-45.0)[0] == -direction(-45.0)[1]
     (True, True)
     """
     # the saddle at the origin repels from u = -w, so that a rounding error in the start would grow
@@ -174,16 +174,13 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
     ]
     path = torch.stack([torch.stack(run) for run in runs])
 
-    mirrors = [line(start[0]) for start in starts]
-    distance = np.zeros(path.shape[:-1])
-    for index in np.ndindex(distance.shape):
-        u_now, w_now = path[index]
-        distance[index] = mirrors[index[2]].distance({"u": u_now, "w": w_now})
+    across = torch.stack([line(start[0]).to_dense(SHAPES) for start in starts]).to(device)
+    distance = torch.einsum("kij,vmktj->vmkti", across, path).norm(dim=-1)
     return xr.Dataset(
         {
             "loss": (("w", "u"), plane.cpu().numpy()),
             "path": (("variant", "mode", "start", "step", "axis"), path.cpu().numpy()),
-            "distance": (("variant", "mode", "start", "step"), distance),
+            "distance": (("variant", "mode", "start", "step"), distance.cpu().numpy()),
             "angle": (("start",), [float(start[0]) for start in starts]),
             "beside": (("start",), [float(start[2]) for start in starts]),
         },

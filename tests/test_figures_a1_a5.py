@@ -100,6 +100,11 @@ def test_a1_points_are_where_geometry_says(results):
     components = np.abs(result["gradient"].values @ normal)
     assert np.allclose(result["gradient_across"].values, components, atol=1e-12)
     assert np.allclose(result["sample_gradient"].mean("sample"), result["gradient"], atol=1e-12)
+    x, t = result["sample"].values, result["mirror_position"].values[:, :1]
+    error = 2 * np.tanh(t * x) - sum(np.tanh(w * x) for w in result.attrs["teacher"])
+    slope = 2 * error * x / np.cosh(t * x) ** 2
+    for axis in range(2):
+        assert np.allclose(result["sample_gradient"].values[0, ..., axis], slope, atol=1e-12)
 
 
 def test_a1_landscape_is_the_loss_and_its_minima_lie_off_the_mirror():

@@ -31,6 +31,10 @@ from symtheory.spec.verdict import Verdict
 #: Singular values of the end-to-end map below this are zero; the spectrum around the cut is stored beside the rank.
 CUT = 1e-3
 
+#: Above its threshold a map dies away; entries and products below about 1e-38 are denormal and a hundred times slower.
+#: Every few steps, entries too small to matter are put to zero, early enough that no product of two gets there.
+TINY, SWEEP_EVERY = 1e-17, 20
+
 
 @dataclass(frozen=True)
 class Settings(Config):
@@ -120,19 +124,17 @@ def descend(w: Tensor, u: Tensor, s: Tensor, c: Tensor, decay: Tensor, lr: float
         The factors after the last step.
     """
     shrink = (2 * lr * decay).to(w)[:, None, None]
-    flush = torch.set_flush_denormal(True)  # factors that die away would turn denormal and slow every product down
-    try:
-        w, u = w.clone(), u.clone()
-        for _ in range(steps):
-            g = torch.baddbmm(c, torch.bmm(w, u), s, beta=-2.0, alpha=2.0)
-            # one addition of the summed increment: decay and gradient rounded apart would drift
-            dw = torch.baddbmm(shrink * w, g, u.mT, alpha=lr)
-            du = torch.baddbmm(shrink * u, w.mT, g, alpha=lr)
-            w -= dw
-            u -= du
-    finally:
-        if flush:
-            torch.set_flush_denormal(False)
+    w, u = w.clone(), u.clone()
+    for step in range(steps):
+        if step % SWEEP_EVERY == 0:
+            w[w.abs() < TINY] = 0
+            u[u.abs() < TINY] = 0
+        g = torch.baddbmm(c, torch.bmm(w, u), s, beta=-2.0, alpha=2.0)
+        # one addition of the summed increment: decay and gradient rounded apart would drift
+        dw = torch.baddbmm(shrink * w, g, u.mT, alpha=lr)
+        du = torch.baddbmm(shrink * u, w.mT, g, alpha=lr)
+        w -= dw
+        u -= du
     return w, u
 
 

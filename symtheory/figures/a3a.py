@@ -272,22 +272,22 @@ class A3a(Figure):
         verdicts = [
             Verdict(
                 "vanilla regression: largest sparsity at any stable learning rate",
-                peak["vanilla"], 0.01, control=peak["rescaling"], factor=10,
+                peak["vanilla"], 0.01, control=peak["rescaling"], factor=10.0,
             ),
             Verdict(
                 "rescaling symmetry: weights left at the sparsest learning rate",
-                1 - peak["rescaling"], 0.1, control=1 - peak["vanilla"], factor=5,
+                1 - peak["rescaling"], 0.1, control=1 - peak["vanilla"], factor=5.0,
             ),
             Verdict(
                 "at the largest learning rate stable for both: vanilla's share of all zero weights",
                 share["vanilla"],
                 0.25,
                 control=share["rescaling"],
-                factor=2,
+                factor=2.0,
             ),
             Verdict(
                 "rescaling symmetry: largest drop of sparsity when the learning rate grows",
-                _largest_drop(rising), 0.02, control=_largest_drop(rising[::-1]), factor=5,
+                _largest_drop(rising), 0.02, control=_largest_drop(rising[::-1]), factor=5.0,
             ),
         ]  # fmt: skip
         if "variant" in result.dims:
@@ -298,7 +298,7 @@ class A3a(Figure):
                 Verdict(
                     "other noise and small initialisation: weights left at the sparsest learning rate, worst variant",
                     float(1 - tops.sel(model="rescaling").min()), 0.1,
-                    control=float(1 - tops.sel(model="vanilla").max()), factor=5,
+                    control=float(1 - tops.sel(model="vanilla").max()), factor=5.0,
                 )
             )  # fmt: skip
         return verdicts

@@ -6,11 +6,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from symtheory.plots.style import BLUE, INK, MUTED, canvas, style
+from symtheory.plots.style import BLUE, MUTED, ORANGE, canvas, style
 
 
 def plot_a8(result: xr.Dataset, ax: Axes) -> Axes:
-    """Trained ranks of every seed over the ranks of the convex solutions.
+    """Trained ranks of every seed, ranks of the convex solutions, and of ridge regression without factors.
 
     Args:
         result: From :class:`symtheory.figures.a8.A8`.
@@ -32,8 +32,8 @@ def plot_a8(result: xr.Dataset, ax: Axes) -> Axes:
         ax.plot(
             decay, part["rank"], "o", color=BLUE, markersize=5, alpha=0.75, label="factors, trained" if i == 0 else None
         )
-    ax.axhline(result.sizes["index"], color=INK, linewidth=0.6, linestyle=":")
-    ax.annotate("full rank", (float(decay[-1]), result.sizes["index"]), (0, 4), textcoords="offset points", ha="right")
+    ridge = result["ridge_rank"].min("seed")
+    ax.plot(decay, ridge, color=ORANGE, linestyle="--", linewidth=1.4, label="one matrix, no symmetry")
     ax.set(xlabel=r"weight decay $\gamma$", ylabel="rank", ylim=(-1.5, result.sizes["index"] * 1.12))
     ax.legend(loc="center right")
     return ax

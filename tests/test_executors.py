@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
@@ -119,14 +120,16 @@ def test_no_process_is_too_few() -> None:
         ProcessPool(jobs=0)
 
 
-def test_every_shard_has_the_same_number_of_threads() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_shard_has_the_same_number_of_threads(threads: int) -> None:
     import torch
 
     before, variables = torch.get_num_threads(), dict(os.environ)
     shards = [{"seed": 0, "fail": "threads"}]
-    (here,), (there,) = Serial().map("F1", draw, shards), ProcessPool(jobs=1).map("F1", draw, shards)
-    assert int(here["torch"]) == int(there["torch"]) == 1
-    assert list(there["variables"].values) == ["1", "1"] and int(there["pid"]) != os.getpid()
+    (here,) = Serial(threads=threads).map("F1", draw, shards)
+    (there,) = ProcessPool(jobs=1, threads=threads).map("F1", draw, shards)
+    assert int(here["torch"]) == int(there["torch"]) == threads
+    assert list(there["variables"].values) == [str(threads)] * 2 and int(there["pid"]) != os.getpid()
     assert torch.get_num_threads() == before and dict(os.environ) == variables
 
 
@@ -134,6 +137,8 @@ def test_an_error_does_not_wait_for_the_other_shards() -> None:
     start = time.monotonic()
     with pytest.raises(SymtheoryError, match="a small rate"):
         ProcessPool(jobs=2).map("F1", draw, [{"seed": 0, "seconds": 60}, {"seed": 1, "fail": "refuse"}])
+    while multiprocessing.active_children() and time.monotonic() - start < 20:
+        time.sleep(0.05)
     assert time.monotonic() - start < 20
 
 

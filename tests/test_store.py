@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,16 @@ class Sampler:
         return xr.Dataset({"value": ((), self.scale)})
 
 
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A figure that hands over an object that can be called."""
+
+    device: str
+
+    def __call__(self, shard: dict[str, object]) -> xr.Dataset:
+        return measure(shard)
+
+
 def filed(store: Store, x: int = 1) -> Path:
     """Put one shard and return its file."""
     identity = identify("F1", measure, {"x": x})
@@ -70,6 +82,14 @@ def filed(store: Store, x: int = 1) -> Path:
 def test_a_dataset_comes_back_as_it_was() -> None:
     back = decode(encode(dataset()), "example")
     assert back.identical(dataset()) and back["converged"].dtype == bool and back["half"].dtype == np.float32
+    assert not any(variable.encoding for variable in back.variables.values()), "no trace of the file"
+
+
+def test_hints_for_other_files_do_not_round_the_values() -> None:
+    hinted = dataset()
+    for name in ("loss", "half"):
+        hinted[name].encoding = {"dtype": "int16", "scale_factor": 0.1}
+    assert encode(hinted) == encode(dataset())
 
 
 @given(
@@ -259,9 +279,12 @@ def test_every_part_of_an_identity_counts() -> None:
         identify("F1", measure, {"x": 1, "y": [2, 1]}),
         identify("F1", Sampler(1.0).measure, {"x": 1, "y": [1, 2]}),
         identify("F1", Sampler(2.0).measure, {"x": 1, "y": [1, 2]}),
+        identify("F1", Compute("cpu"), {"x": 1, "y": [1, 2]}),
+        identify("F1", Compute("cuda"), {"x": 1, "y": [1, 2]}),
+        identify("F1", partial(measure, extra=1), {"x": 1, "y": [1, 2]}),
         *(type(base)(**{**vars(base), field: "0"}) for field in ("code", "libraries")),
     ]
-    assert len({base.key, *(o.key for o in others)}) == 7
+    assert len({base.key, *(o.key for o in others)}) == len(others) + 1 == 10
 
 
 @pytest.mark.parametrize("bad", [{"x": float("nan")}, {"x": np.zeros(2)}, {"x": {1: 2}}, {"x": object()}])

@@ -67,11 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     raise SystemExit(0)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     """Print the version and stop."""
     if wanted:
         typer.echo(f"symtheory {symtheory.__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -116,8 +116,8 @@ def describe(function: Callable[..., object]) -> tuple[str, str]:
     """Name and code digest of a shard function.
 
     Args:
-        function: A function or class attribute that can be imported by name, a bound method of an object without
-            state or with JSON state, or a ``functools.partial`` of these with JSON arguments.
+        function: A function that can be imported by name; a method of an object with JSON state, or such an object
+            itself if it can be called; or a ``functools.partial`` of these with JSON arguments.
 
     Returns:
         The name with everything bound to the function, and the digest of its code.
@@ -130,10 +130,12 @@ def describe(function: Callable[..., object]) -> tuple[str, str]:
     while isinstance(inner, functools.partial):
         bound.append([list(inner.args), dict(inner.keywords)])
         inner = inner.func
+    if not hasattr(inner, "__qualname__"):  # an object that can be called
+        inner = inner.__call__
     owner = getattr(inner, "__self__", None)
     modules = {str(getattr(inner, "__module__", None))}
     if owner is not None and not inspect.ismodule(owner):
-        kind, state = (owner, {}) if inspect.isclass(owner) else (type(owner), dict(getattr(owner, "__dict__", {})))
+        kind, state = (owner, {}) if inspect.isclass(owner) else (type(owner), _state(owner))
         bound.append([f"{kind.__module__}.{kind.__qualname__}", state])
         modules.add(kind.__module__)
     name = f"{getattr(inner, '__module__', None)}.{getattr(inner, '__qualname__', None)}"
@@ -145,6 +147,12 @@ def describe(function: Callable[..., object]) -> tuple[str, str]:
         )
     suffix = canonical(bound) if bound else ""
     return name + suffix, digest("".join(map(code_digest, sorted(modules))).encode())[:16]
+
+
+def _state(owner: object) -> dict[str, Any]:
+    """Everything an object holds, in its dictionary or in slots."""
+    slots = {name for kind in type(owner).__mro__ for name in getattr(kind, "__slots__", ())}
+    return {name: getattr(owner, name) for name in {*slots, *getattr(owner, "__dict__", {})} if hasattr(owner, name)}
 
 
 def _importable(function: Any) -> bool:
@@ -175,7 +183,7 @@ def code_digest(module: str) -> str:
     """Digest of a module and of the ``symtheory`` modules it is built from.
 
     Args:
-        module: Dotted name of a module that was imported.
+        module: Dotted name of a module of ``symtheory``, or of any that was imported.
 
     Returns:
         16 hexadecimal digits.
@@ -183,7 +191,7 @@ def code_digest(module: str) -> str:
     Raises:
         SymtheoryError: If the source of the module cannot be found.
     """
-    start = getattr(sys.modules.get(module), "__file__", None)
+    start = module_file(module) or getattr(sys.modules.get(module), "__file__", None)
     if start is None or not Path(start).is_file():
         raise SymtheoryError(
             f"the source file of {module}", "none", "move the shard function from the session into a module"

@@ -1,4 +1,4 @@
-"""From model to model: remove symmetries."""
+"""From model to model: what removes a symmetry, and what uses one. No theorem is known here."""
 
 from symtheory.transforms.anchor import AnchoredDecay, is_decoupled
 from symtheory.transforms.static import static_bias, static_stretch

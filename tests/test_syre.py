@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ MAKE = {
 
 def mlp(seed=0, widths=(3, 8, 5, 2)):
     torch.manual_seed(seed)
-    layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Linear(a, b), nn.Tanh())][:-1]
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.Tanh())][:-1]
     return nn.Sequential(*layers).double()
 
 
@@ -140,7 +141,7 @@ def test_maximize_decays_all_the_same():
     assert anchor.penalty() == pytest.approx(0.5 * 3 * 0.81)
 
 
-# --- what it does to a symmetry ---------------------------------------------------------------------------------------
+# --- what it does to a symmetry ---
 
 
 @given(seeds)
@@ -209,7 +210,7 @@ def test_precision_changes_the_bias_by_rounding_only():
     assert half.dtype == torch.float32 and torch.equal(half, full.float())
 
 
-# --- round trips -------------------------------------------------------------------------------------------------------
+# --- round trips ---
 
 
 def test_a_module_checkpoint_carries_the_bias():
@@ -283,7 +284,7 @@ def test_removing_the_hooks_stops_the_decay():
     assert torch.equal(p.detach(), torch.ones(3).double()) and "syre" not in optimizer.state_dict()
 
 
-# --- errors ------------------------------------------------------------------------------------------------------------
+# --- errors ---
 
 
 def _tied():

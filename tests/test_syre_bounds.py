@@ -1,7 +1,8 @@
 """Evidence for paper B's Definition 1, Propositions 1 to 3, Lemma 1, Theorems 1 to 4, Corollary 1 and eq. (13).
 
-Proofs, controls and counterexamples of every claim run in test_mirror_constraint.py, which goes through the whole registry. Here: laws on random
-instances, probabilities against Clopper-Pearson intervals, fitted exponents, and the bounds as functions.
+Proofs, controls and counterexamples of every claim run in test_mirror_constraint.py, which goes through the whole
+registry. Here: laws on random instances, probabilities against Clopper-Pearson intervals, fitted exponents, and the
+bounds as functions.
 """
 
 from math import erf, sqrt
@@ -337,7 +338,7 @@ def test_the_bias_enters_in_full_where_no_data_point(seed, gamma):
     assert torch.allclose(null @ moved, null @ p.bias, rtol=1e-6, atol=1e-6)
 
 
-# --- the bounds as functions ------------------------------------------------------------------------------------------
+# --- the bounds as functions ---
 
 positive = st.floats(1e-4, 1e3)
 

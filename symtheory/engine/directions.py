@@ -1,9 +1,10 @@
 r"""Directions in which a loss does not change, or changes only quadratically, found from gradients at random points.
 
-A unit vector $u$ is *free* when $u^T\nabla\ell(\theta) = 0$ for all $\theta$: the loss is then reflected into itself by the plane $u^T\theta = s$
-for every $s$. It is *quadratic* when $u^T\nabla\ell(\theta)$ is an affine function of $\theta$. An antisymmetric $A$ with $(A\theta)^T\nabla\ell(\theta) = 0$
-generates rotations that leave the loss unchanged. All three are null spaces of matrices whose rows are random points, so with more
-points than unknowns they are found with certainty up to rounding, and the singular values around the cut are reported.
+A unit vector $u$ is *free* when $u^T\nabla\ell(\theta) = 0$ for all $\theta$: the loss is then reflected into itself
+by the plane $u^T\theta = s$ for every $s$. It is *quadratic* when $u^T\nabla\ell(\theta)$ is an affine function of
+$\theta$. An antisymmetric $A$ with $(A\theta)^T\nabla\ell(\theta) = 0$ generates rotations that leave the loss
+unchanged. All three are null spaces of matrices whose rows are random points, so with more points than unknowns they
+are found with certainty up to rounding, and the singular values around the cut are reported.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 r"""Anchored decay: symmetry removal in the optimiser, at no cost in the forward pass.
 
-The biased model trains $\theta$ in $\ell(\theta+\theta_0)+\gamma\|\theta\|_D^2$. With $\varphi = \theta+\theta_0$ that is
+The biased model trains $\theta$ in $\ell(\theta+\theta_0)+\gamma\|\theta\|_D^2$. With $\varphi = \theta+\theta_0$
+that is
 
 $$\ell(\varphi)+\gamma\|\varphi-\theta_0\|_D^2,$$
 
-decay towards $+\theta_0$ (not $-\theta_0$) of the effective parameters $\varphi$, which are those of the plain model. For SGD and Adam the term
-$2\gamma D(\varphi-\theta_0)$ is added to the gradient. For AdamW it is *decoupled*: $\varphi\leftarrow\varphi-2\gamma\,\mathrm{lr}\,D(\varphi-\theta_0)$ before the adaptive step.
-The stationary points then no longer are those of the loss above: where a minimum of it has $\nabla\ell = -2\gamma D\theta$, AdamW balances
-the *normalised* gradient against $2\gamma D\theta$. The reflection is removed all the same, with a strength that is not the one of Theorem 3.
+decay towards $+\theta_0$ (not $-\theta_0$) of the effective parameters $\varphi$, which are those of the plain model.
+For SGD and Adam the term $2\gamma D(\varphi-\theta_0)$ is added to the gradient. For AdamW it is *decoupled*:
+$\varphi\leftarrow\varphi-2\gamma\,\mathrm{lr}\,D(\varphi-\theta_0)$ before the adaptive step. The stationary points
+then no longer are those of the loss above: where a minimum of it has $\nabla\ell = -2\gamma D\theta$, AdamW balances
+the *normalised* gradient against $2\gamma D\theta$. The reflection is removed all the same, with a strength that is
+not the one of Theorem 3.
 """
 
 from __future__ import annotations
@@ -149,13 +152,14 @@ class AnchoredDecay:
                 continue
             pulls = [self._pull(p) for p in live]
             if self.decoupled:
-                torch._foreach_mul_(pulls, -2 * self.gamma * float(group["lr"]))
-                torch._foreach_add_(live, pulls)
+                for p, pull in zip(live, pulls, strict=True):
+                    p.sub_(pull * (2 * self.gamma * group["lr"]))
             else:
                 if any(p.grad.is_sparse for p in live):
                     raise SymtheoryError("dense gradients", "sparse ones", "use sparse=False in the embedding")
-                torch._foreach_mul_(pulls, (-2 if group.get("maximize", False) else 2) * self.gamma)
-                torch._foreach_add_([p.grad for p in live], pulls)
+                sign = -1 if group.get("maximize", False) else 1
+                for p, pull in zip(live, pulls, strict=True):
+                    p.grad.add_(pull, alpha=2 * sign * self.gamma)
 
     def _write(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         del optimizer

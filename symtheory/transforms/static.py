@@ -1,4 +1,4 @@
-r"""Static randomness for removing symmetries: the bias $\theta_0$ and the anisotropic diagonal $D$, drawn from a seed."""
+r"""Static randomness that removes symmetries: the bias $\theta_0$ and the diagonal $D$, drawn from a seed."""
 
 from __future__ import annotations
 

@@ -2,11 +2,14 @@ r"""syre: remove the reflection symmetries of a model's loss with a static bias 
 
 Two forms that train the same function, step by step:
 
-* of a *module*: every parameter $W$ is computed as $\theta+\theta_0$, with $\theta$ trained and $\theta_0$ a fixed random buffer; the decay
-  $\gamma\|\theta\|_D^2$ is :func:`penalty` (add it to the loss) or, for $D = I$, the optimiser's ``weight_decay = 2 * gamma``;
-* of an *optimiser*: the module stays as it is and decays towards $\theta_0$ instead of 0 (:class:`symtheory.transforms.anchor.AnchoredDecay`).
+* of a *module*: every parameter $W$ is computed as $\theta+\theta_0$, with $\theta$ trained and $\theta_0$ a fixed
+  random buffer; the decay $\gamma\|\theta\|_D^2$ is :func:`penalty` (add it to the loss) or, for $D = I$, the
+  optimiser's ``weight_decay = 2 * gamma``;
+* of an *optimiser*: the module stays as it is and decays towards $\theta_0$ instead of 0
+  (:class:`symtheory.transforms.anchor.AnchoredDecay`).
 
-Both removals start from the parameters the model has: $\varphi = \theta+\theta_0$ is unchanged when the transform is applied.
+Both removals start from the parameters the model has: $\varphi = \theta+\theta_0$ is unchanged when the transform is
+applied.
 Source: paper B, eqs. (6) and (7); the sign of the anchor is that of Appendix A.7, not of Section 5.1.
 """
 
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -107,10 +110,12 @@ def syre(
 
     Args:
         target: A module, which is copied; or an optimiser, which gets hooks and whose ``weight_decay`` must be 0.
-        sigma0: Standard deviation $\sigma_0>0$ of the bias; see ``syre_bounds.required_bias`` for how large it has to be.
+        sigma0: Standard deviation $\sigma_0>0$ of the bias; see ``syre_bounds.required_bias`` for how large it has to
+            be.
         gamma: Decay $\gamma>0$ of $\gamma\|\theta\|^2$, half of PyTorch's ``weight_decay``.
         seed: Seed of $\theta_0$ and $D$.
-        spread: $\epsilon$ of $D_{ii}\sim\mathrm{Uniform}(1-\epsilon,1+\epsilon)$; 0 for $D = I$. Needed against rotations.
+        spread: $\epsilon$ of $D_{ii}\sim\mathrm{Uniform}(1-\epsilon,1+\epsilon)$; 0 for $D = I$. Needed against
+            rotations.
         relative: Take $\sigma_0$ in units of $1/\sqrt{\text{fan-in}}$, as the paper does (it recommends 0.01).
         names: Parameters to treat, for a module; default all that are trained.
 
@@ -176,11 +181,11 @@ def _trained(model: nn.Module, names: Sequence[str] | None) -> Params:
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor, StaticBias]]:
     for path, module in model.named_modules():
-        if parametrize.is_parametrized(module):
-            for leaf, chain in module.parametrizations.items():  # type: ignore[union-attr]
-                for part in chain:  # type: ignore[union-attr]
-                    if isinstance(part, StaticBias):
-                        yield f"{path}.{leaf}".lstrip("."), module, leaf, chain.original, part  # type: ignore[union-attr]
+        chains: Any = module.parametrizations if parametrize.is_parametrized(module) else {}
+        for leaf, chain in chains.items():
+            for part in chain:
+                if isinstance(part, StaticBias):
+                    yield f"{path}.{leaf}".lstrip("."), module, leaf, chain.original, part
 
 
 def _require_biased(model: nn.Module) -> list[tuple[str, nn.Module, str, Tensor, StaticBias]]:

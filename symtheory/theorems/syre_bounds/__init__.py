@@ -4,11 +4,11 @@ from symtheory.theorems.syre_bounds.anisotropic import ANISOTROPIC
 from symtheory.theorems.syre_bounds.assumptions import ARCHITECTURES, examine
 from symtheory.theorems.syre_bounds.bounds import (
     break_probability,
+    guaranteed_strength,
     printed_required_bias,
     required_bias,
     slope_probability,
     slope_required_bias,
-    guaranteed_strength,
 )
 from symtheory.theorems.syre_bounds.countable import COUNTABLE
 from symtheory.theorems.syre_bounds.decomposition import LEMMA
@@ -50,10 +50,10 @@ __all__ = [
     "anchored_ridge",
     "break_probability",
     "examine",
+    "guaranteed_strength",
     "printed_required_bias",
     "required_bias",
     "scalings",
     "slope_probability",
     "slope_required_bias",
-    "guaranteed_strength",
 ]

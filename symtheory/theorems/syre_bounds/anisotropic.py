@@ -10,7 +10,6 @@ $PD = DP$ with distinct entries means that $P$ is diagonal with entries 0 and 1.
 
 from __future__ import annotations
 
-
 import torch
 from sympy import Symbol
 from torch import Tensor
@@ -247,7 +246,7 @@ def one_hot() -> Verdict:
 
 
 def constant_loss() -> Verdict:
-    r""" "In the worst case where $\ell$ is a constant function, there are $2^N$ symmetries, $N$ the number of reflection symmetries."
+    r"""Does a constant loss keep $2^N$ symmetries, $N$ the number of its reflections, as the text has it?.
 
     Returns:
         Verdict on the difference from $2^N$ for two parameters, counted by $P$ on a fine grid of planes, which must fail.

@@ -110,7 +110,7 @@ def asymmetry(
         found = least_squares(
             lambda x: residual(torch.from_numpy(x)).numpy(),
             first.numpy(),
-            jac=lambda x: slope(torch.from_numpy(x)).numpy(),
+            jac=lambda x: slope(torch.from_numpy(x)).numpy(),  # type: ignore[arg-type]
             method="lm",
             max_nfev=30,
         )

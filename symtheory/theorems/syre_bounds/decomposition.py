@@ -7,6 +7,7 @@ $f(x) = g(x)+\tfrac12c^TPx$.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from sympy import Function, symbols
@@ -136,11 +137,11 @@ def _prove_lemma() -> Proof:
     rules = {p * p: p, p * x0: x0}
     r = 1 - 2 * p
 
-    def f(s: object) -> object:
+    def f(s: Any) -> Any:
         # a tilted symmetric loss on a normal line, t the distance from the plane
         return even(s) + even(-s) + tilt * (centre + s) / 2  # type: ignore[operator]
 
-    def g(s: object) -> object:
+    def g(s: Any) -> Any:
         return (f(s) + f(-s)) / 2 - tilt * centre / 2  # type: ignore[operator]
 
     return Proof(

@@ -214,7 +214,7 @@ def _prove_features() -> Proof:
             ),
             identity(
                 "eigenvalue lambda: the sum of eq. (23) has the limit 1 / lambda when |1 - 2 eta lambda| < 1",
-                2 * eta * (sympy.summation(s**k, (k, 0, sympy.oo)).args[0][0]).subs(s, q),
+                2 * eta * sympy.Piecewise(*sympy.summation(s**k, (k, 0, sympy.oo)).args[:1]).args[0].args[0].subs(s, q),
                 1 / lam,
             ),
         ),

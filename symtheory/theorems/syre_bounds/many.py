@@ -224,7 +224,7 @@ def check_many(case: Many, confidence: float = 0.8, epsilon: float = 0.1, shrink
     found = success(case, sigma0, epsilon)
     return Verdict(
         f"{case.name}: Pr(min |Delta_i| > {epsilon}) >= {confidence}",
-        residual=max(max(0.0, confidence - found.high), identity_error(case)),
+        residual=max(0.0, confidence - found.high, identity_error(case)),
         tolerance=SHORTFALL,
         control=shortfall(0.2),
         seed=case.seed,
@@ -427,7 +427,7 @@ def scalings(seed: int = 0, draws: int = 20000, quantile: float = 0.1) -> list[S
         return _quantile(differences(case, biases).abs().min(dim=1).values, quantile)
 
     def slope(rank: int, count: int, k: int, q: float) -> float:
-        case = orthogonal_reflections(seed, count, rank, gamma=0.5, offset=0.0)
+        case = orthogonal_reflections(seed, count, rank, gamma=1.0, offset=0.0)
         biases = normal(generator_of(seed + k), draws // 4, case.point.numel())
         return _quantile(slopes(case, biases).min(dim=1).values, q)
 
@@ -440,7 +440,7 @@ def scalings(seed: int = 0, draws: int = 20000, quantile: float = 0.1) -> list[S
     return [
         row("difference, gamma", gammas, [difference(3, a, 1.0, k) for k, a in enumerate(gammas)], 1.0),
         row("difference, sigma_0", sigmas, [difference(3, 0.1, a, k) for k, a in enumerate(sigmas)], 1.0),
-        row("difference, number N", counts, [difference(a, 0.1, 1.0, k) for k, a in enumerate(counts)], -1.0),
+        row("difference, number N", counts, [difference(a, 1.0, 1.0, k) for k, a in enumerate(counts)], -1.0),
         row("slope, rank r", ranks, [slope(a, 1, k, 0.5) for k, a in enumerate(ranks)], 0.5),
         row("slope of rank 3, number N", counts, [slope(3, a, k, quantile) for k, a in enumerate(counts)], -1 / 3),
     ]

@@ -344,7 +344,7 @@ def _prove_strength() -> Proof:
 def _prove_slope() -> Proof:
     h = Function("h")
     gamma, t, m, k = symbols("gamma t m k", positive=True)
-    (p, d, z, zt, s, _, b, _), rules = _symbols()
+    (p, _d, z, zt, s, _, b, _), rules = _symbols()
     del zt
     decay = gamma * k * (m + t) ** 2
     return Proof(

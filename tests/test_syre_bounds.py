@@ -41,21 +41,21 @@ from symtheory.theorems.syre_bounds import (
 )
 from symtheory.theorems.syre_bounds.anisotropic import hidden_tilt, tilt_residual
 from symtheory.theorems.syre_bounds.assumptions import surviving_reflection
-from symtheory.theorems.syre_bounds.countable import network_case, plane_case, survival
 from symtheory.theorems.syre_bounds.dimension import TRACKING, _sgd, tracking_error
-from symtheory.theorems.syre_bounds.features import kernel_solution
-from symtheory.theorems.syre_bounds.frames import SHAPES, case, centred
-from symtheory.theorems.syre_bounds.many import (
+from symtheory.theorems.syre_bounds.ensembles import (
     differences,
-    identity_error,
     orthogonal_reflections,
     permutation_network,
     slopes,
     success,
-    wells_on_a_circle,
 )
+from symtheory.theorems.syre_bounds.features import kernel_solution
+from symtheory.theorems.syre_bounds.frames import SHAPES, case, centred
+from symtheory.theorems.syre_bounds.many import identity_error, wells_on_a_circle
 from symtheory.theorems.syre_bounds.ridge import minimizer, regression, shift_bound
-from symtheory.theorems.syre_bounds.strength import measured_difference, on_plane, predicted_difference, slope_error
+from symtheory.theorems.syre_bounds.search import network_case, plane_case, survival
+from symtheory.theorems.syre_bounds.slope import on_plane, slope_error
+from symtheory.theorems.syre_bounds.strength import measured_difference, predicted_difference
 from tests.strategies import seeds
 
 kinds = st.sampled_from(KINDS)

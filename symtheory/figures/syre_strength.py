@@ -19,7 +19,7 @@ from symtheory.errors import SymtheoryError
 from symtheory.figures.base import Config, Preset
 from symtheory.spec.verdict import Verdict
 from symtheory.theorems.syre_bounds.bounds import break_probability
-from symtheory.theorems.syre_bounds.many import orthogonal_reflections, permutation_network, scalings, success
+from symtheory.theorems.syre_bounds.ensembles import orthogonal_reflections, permutation_network, scalings, success
 
 
 @dataclass(frozen=True)

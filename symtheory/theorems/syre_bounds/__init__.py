@@ -13,11 +13,13 @@ from symtheory.theorems.syre_bounds.bounds import (
 from symtheory.theorems.syre_bounds.countable import COUNTABLE
 from symtheory.theorems.syre_bounds.decomposition import LEMMA
 from symtheory.theorems.syre_bounds.dimension import DIMENSION
+from symtheory.theorems.syre_bounds.ensembles import scalings
 from symtheory.theorems.syre_bounds.features import FEATURES
-from symtheory.theorems.syre_bounds.many import MANY, scalings
+from symtheory.theorems.syre_bounds.many import MANY
 from symtheory.theorems.syre_bounds.reflection import DEFINITION, SHIFT
 from symtheory.theorems.syre_bounds.ridge import RIDGE, anchored_ridge
-from symtheory.theorems.syre_bounds.strength import SLOPE, STRENGTH
+from symtheory.theorems.syre_bounds.slope import SLOPE
+from symtheory.theorems.syre_bounds.strength import STRENGTH
 
 THEOREMS = (
     DEFINITION,

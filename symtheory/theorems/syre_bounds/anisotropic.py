@@ -20,8 +20,8 @@ from symtheory.spec.numerics import relative_error
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import generator_of, normal
-from symtheory.theorems.syre_bounds.countable import ABSENT, FLOOR, BatchLoss, asymmetry, smooth
 from symtheory.theorems.syre_bounds.frames import PAPER, Case, case, reflection_residual
+from symtheory.theorems.syre_bounds.search import ABSENT, FLOOR, BatchLoss, asymmetry, smooth
 
 
 def rotation_invariant(seed: int, rows: int = 3, columns: int = 1) -> BatchLoss:

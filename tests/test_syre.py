@@ -275,6 +275,27 @@ def test_only_named_parameters_are_biased():
     assert set(effective_parameters(model)) == {k for k, _ in mlp().named_parameters()}
 
 
+@pytest.mark.parametrize("names", [None, ["0.weight"], ["0.bias", "2.weight"]])
+def test_folding_leaves_the_biased_model_whole(names):
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, names=names)
+    x, _ = data()
+    before = model(x)
+    first, second = fold(model), fold(copy.deepcopy(model))
+    effective_parameters(model)
+    assert torch.equal(model(x), before) and torch.allclose(first(x), before) and torch.equal(first(x), second(x))
+    assert [n for n, _ in first.named_parameters()] == [n for n, _ in mlp().named_parameters()]
+    train(model, MAKE["SGD"](model.parameters(), 0.0), 2, lambda: penalty(model))
+    assert not torch.equal(model(x), before) and torch.allclose(first(x), before)
+    assert not hasattr(first[0], "parametrizations") and first[0].weight.is_leaf and first[0].weight.requires_grad
+
+
+def test_other_parametrisations_have_to_go_before_folding():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, names=["0.bias"])
+    nn.utils.parametrizations.weight_norm(model[0], "weight")
+    with pytest.raises(SymtheoryError, match=r"others on \['weight'\]"):
+        fold(model)
+
+
 def test_removing_the_hooks_stops_the_decay():
     p = torch.ones(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([p], lr=0.1)

@@ -37,14 +37,16 @@ class StaticBias(nn.Module):
         bias: $\theta_0$.
         stretch: Diagonal of $D$; ``None`` for $D = I$.
         gamma: $\gamma$.
+        position: Place of the parameter among those of its module.
     """
 
     bias: Tensor
     stretch: Tensor | None
     gamma: Tensor
 
-    def __init__(self, bias: Tensor, stretch: Tensor | None, gamma: float) -> None:
+    def __init__(self, bias: Tensor, stretch: Tensor | None, gamma: float, position: int = 0) -> None:
         super().__init__()
+        self.position = position
         self.register_buffer("bias", bias)
         self.register_buffer("stretch", stretch)
         self.register_buffer("gamma", torch.tensor(gamma, dtype=torch.float64))
@@ -142,9 +144,10 @@ def syre(
     params = _trained(model, names)
     bias = static_bias(params, sigma0, seed, relative=relative)
     stretch = static_stretch(params, spread, seed) if spread else None
-    for name in params:
-        owner, _, leaf = name.rpartition(".")
-        part = StaticBias(bias[name], None if stretch is None else stretch[name], gamma)
+    split = {name: name.rpartition(".")[::2] for name in params}
+    position = {name: list(model.get_submodule(owner)._parameters).index(leaf) for name, (owner, leaf) in split.items()}
+    for name, (owner, leaf) in split.items():
+        part = StaticBias(bias[name], None if stretch is None else stretch[name], gamma, position[name])
         parametrize.register_parametrization(model.get_submodule(owner), leaf, part)
     return model
 
@@ -246,6 +249,27 @@ def fold(model: nn.Module) -> nn.Module:
         A copy; its parameters have their plain names again.
     """
     plain = copy.deepcopy(model)
-    for _, module, leaf, _, _ in _require_biased(plain):
-        parametrize.remove_parametrizations(module, leaf, leave_parametrized=True)
+    places: dict[int, tuple[nn.Module, dict[str, tuple[int, nn.Parameter]]]] = {}
+    for _, module, leaf, theta, part in _require_biased(plain):
+        weight = nn.Parameter((theta + part.bias).detach().clone(), requires_grad=theta.requires_grad)
+        places.setdefault(id(module), (module, {}))[1][leaf] = (part.position, weight)
+    for module, weights in places.values():
+        others = set(module.parametrizations) - set(weights)  # type: ignore[arg-type]
+        if others:
+            raise SymtheoryError("parametrisations by syre only", f"others on {sorted(others)}", "remove those first")
+        # not torch's remove_parametrizations: it takes the property off a class that deep copies share with the original
+        del module._modules["parametrizations"]
+        module.__class__ = type(module).__bases__[0]
+        _insert(module, weights)
     return plain
+
+
+def _insert(module: nn.Module, weights: dict[str, tuple[int, nn.Parameter]]) -> None:
+    """Register parameters at their old places, so that optimisers and flat vectors see the old order."""
+    kept = dict(module._parameters)
+    order = [name for name in kept if name not in weights]
+    for name, (position, _) in sorted(weights.items(), key=lambda item: item[1][0]):
+        order.insert(position, name)
+    module._parameters.clear()
+    for name in order:
+        module.register_parameter(name, weights[name][1] if name in weights else kept[name])

@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from symtheory.errors import SymtheoryError
@@ -166,7 +166,6 @@ def test_symmetry_keeps_the_threshold_bounded_at_the_mirror(instance):
 
 @pytest.mark.claim("A.T1.4", role="verify")
 @given(st.sampled_from(KINDS), seeds)
-@settings(max_examples=100)
 def test_every_minimum_is_on_the_mirror_above_the_threshold(kind, seed):
     landscape = waves(kind, seed)
     found = farthest_minimum(landscape, 1.02 * uniform_threshold(landscape.lambda_min))
@@ -204,7 +203,6 @@ def test_rescaling(seed):
 
 @pytest.mark.claim("A.T3", role="verify")
 @given(seeds, st.sampled_from([rotation_family, double_rotation_family]))
-@settings(max_examples=200)
 def test_rotation(seed, make):
     assert check_family(make(seed))
 

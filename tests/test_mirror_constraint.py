@@ -29,12 +29,13 @@ from symtheory.theorems.mirror_constraint import (
 from symtheory.theorems.mirror_constraint.corollary import KEEPERS, OPTIMIZERS
 from symtheory.theorems.mirror_constraint.definitions import check_mirror
 from symtheory.theorems.mirror_constraint.family import check_family
+from symtheory.theorems.mirror_constraint.landscapes import double_well, minima, waves
 from symtheory.theorems.mirror_constraint.permutation import permutation_family
 from symtheory.theorems.mirror_constraint.preference import check_uniform
 from symtheory.theorems.mirror_constraint.rescaling import rescaling_family, scalar_pair_threshold
 from symtheory.theorems.mirror_constraint.rotation import double_rotation_family, rotation_family
 from symtheory.theorems.mirror_constraint.stationary import check_rank_condition
-from symtheory.theorems.mirror_constraint.threshold import double_well, farthest_minimum, minima, waves
+from symtheory.theorems.mirror_constraint.threshold import farthest_minimum
 from tests.strategies import instances, seeds, shapes
 
 GENERIC = ("simple", "basis", "projection", "rotation", "double rotation")

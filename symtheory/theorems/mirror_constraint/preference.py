@@ -30,7 +30,6 @@ from symtheory.theorems.instances import (
 )
 from symtheory.theorems.mirror_constraint.definitions import PAPER
 
-
 #: Relative distance below which a point counts as on the mirror: what rounding leaves after one projection.
 ON_MIRROR = 1e-12
 

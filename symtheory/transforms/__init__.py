@@ -1,1 +1,1 @@
-
+"""Models to models: transforms that impose or remove symmetries."""

@@ -15,3 +15,7 @@ class SymtheoryError(ValueError):
     def __init__(self, expected: str, got: str, remedy: str) -> None:
         self.expected, self.got, self.remedy = expected, got, remedy
         super().__init__(f"expected {expected}, got {got}; {remedy}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # an error raised in a worker process travels as its three parts
+        return type(self), (self.expected, self.got, self.remedy)

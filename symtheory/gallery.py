@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import xarray as xr
-from matplotlib.figure import Figure as Canvas
 
 from symtheory.errors import SymtheoryError
 from symtheory.figures import FIGURES
@@ -55,7 +54,7 @@ def stored(name: str, results: Results | None = None) -> tuple[xr.Dataset, Prove
     return place.load(key, presets[0])
 
 
-def draw(name: str, result: xr.Dataset | None = None) -> Canvas:
+def draw(name: str, result: xr.Dataset | None = None) -> Any:
     """Draw a figure from a result.
 
     Args:
@@ -63,7 +62,7 @@ def draw(name: str, result: xr.Dataset | None = None) -> Canvas:
         result: Its dataset; default the stored one.
 
     Returns:
-        The drawing.
+        The drawing, a matplotlib figure.
     """
     key = figure(name).id
     return PLOTS[key](stored(key)[0] if result is None else result)

@@ -1,6 +1,7 @@
 """Evidence for paper A's Definitions 1 to 3 and Theorems 1.1, 1.3, 1.4, 2, 3, 4.
 
-Proofs, laws, controls, counterexamples. Each hypothesis-driven test draws at least 100 random instances; every control must fail, every printed slip too.
+Proofs, laws, controls, counterexamples. Each hypothesis-driven test draws at least 100 random instances; every control
+must fail, every printed slip too.
 """
 
 import importlib

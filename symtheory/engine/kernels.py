@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -24,6 +24,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc"
 
 
 @numba.njit(**_OPTIONS)
+@no_type_check  # compiled code cannot carry the runtime type checker
 def _linear(w: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None:
     """SGD on the linear model: w <- w - 2 lr (w.x - y) x, for every configuration and step."""
     for c in range(w.shape[0]):
@@ -39,6 +40,7 @@ def _linear(w: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None
 
 
 @numba.njit(**_OPTIONS)
+@no_type_check  # compiled code cannot carry the runtime type checker
 def _hadamard(w: np.ndarray, u: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None:
     """SGD on the product: (w, u) <- (w, u) - 2 lr ((u*w).x - y) (u*x, w*x), for every configuration and step."""
     for c in range(w.shape[0]):

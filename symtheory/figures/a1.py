@@ -202,7 +202,7 @@ class A1(Figure):
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(grid=31, mirror_points=3, samples=4),
         "page": Settings(),
-        "paper": Settings(grid=401, samples=64),
+        "paper": Settings(grid=161, samples=64),
     }
 
     def shards(self, config: Settings) -> list[Shard]:

@@ -201,7 +201,7 @@ class A5(Figure):
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(steps=60, grid=21),
         "page": Settings(),
-        "paper": Settings(steps=1000, grid=401),
+        "paper": Settings(steps=400, grid=161),
     }
 
     def shards(self, config: Settings) -> list[Shard]:

@@ -1,1 +1,21 @@
+"""Results to axes; the only place that imports matplotlib."""
 
+from collections.abc import Callable
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from symtheory.plots.a1 import figure_a1
+from symtheory.plots.a3a import figure_a3a
+from symtheory.plots.a5 import figure_a5
+from symtheory.plots.a8 import figure_a8
+
+#: Id of a figure to the function that draws its result.
+PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
+    "A1": figure_a1,
+    "A3a": figure_a3a,
+    "A5": figure_a5,
+    "A8": figure_a8,
+}
+
+__all__ = ["PLOTS"]

@@ -1,0 +1,1 @@
+"""Speed of the sweeps against plain loops, as ratios within one run. ``python -m benchmarks [FIGURE] [--json]``."""

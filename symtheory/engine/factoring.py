@@ -101,21 +101,23 @@ class Factoring:
         """
         return torch.zeros(self.groups, dtype=z.dtype).to(z).index_add(0, self.index.to(z.device), z * z).sqrt()
 
-    def split(self, params: Mapping[str, Tensor], floor: float = 0.1) -> Params:
-        r"""Factors of given parameters, balanced ($t_g = \|c_g\|$) where $\|z_g\|\ge\text{floor}^2$.
+    def split(self, params: Mapping[str, Tensor], imbalance: float = 0.5) -> Params:
+        r"""Factors of given parameters with $t_g>0$ and $t_g^2 - \|c_g\|^2 = \delta^2$.
 
-        Where $z_g$ is smaller, $t_g = \text{floor}$ and $c_g = z_g/\text{floor}$: the parameters are the same, and the
-        group is not caught on the mirror $t_g = 0$, $c_g = 0$, which gradient descent never leaves.
+        Balanced factors ($\delta = 0$) have the smallest penalty, but they lie on mirrors of the factored loss: a
+        group at zero has $t_g = \|c_g\| = 0$, which gradient descent never leaves, and for a group of one coordinate
+        $t = \pm c$ is kept too, so that the sign of $z = tc$ can never change. A positive $\delta$ avoids both.
 
         Args:
             params: All parameters.
-            floor: Smallest scale; 0 puts groups that vanish on their mirror.
+            imbalance: $\delta$.
 
         Returns:
             Factored parameters.
         """
         z = coordinates(self.mirror, params)
-        scale = self.norms(z).sqrt().clamp(min=floor)
+        squared = imbalance**2
+        scale = ((squared + (squared**2 + 4 * self.norms(z) ** 2).sqrt()) / 2).sqrt()
         spread = scale[self.index.to(z.device)]
         direction = torch.where(spread > 0, z / spread.clamp(min=torch.finfo(z.dtype).tiny), z)
         free = self.free(params)

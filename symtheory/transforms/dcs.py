@@ -2,7 +2,7 @@ r"""DCS, differentiable constraint by symmetry: any model, any mirror, an $L_1$ 
 
 :func:`dcs` wraps a module so that its parameters are $\theta = (I-P)v + O(t\cdot c)$ (see
 :mod:`symtheory.engine.factoring`). Training the factors with weight decay $2\alpha$ then minimises
-$L(\theta) + 2\alpha\sum_g\|O_g^T\theta\|$. At its minima coordinates of $O^T\theta$, or whole groups of them, are exactly zero,
+$L(\theta) + 2\alpha\sum_g\|O_g^T\theta\|$. At its minima coordinates of $O^T\theta$, or groups of them, are exactly 0,
 and with them the part of the model that breaks the symmetry. Descent approaches these zeros exponentially, and
 :meth:`DCS.fold` puts them there. Source: paper A, eq. (7), in the corrected form.
 """
@@ -35,25 +35,33 @@ class DCS(nn.Module):
         mirror: The mirror, by the model's own parameter names.
         alpha: $\alpha$.
         groups: See :func:`symtheory.engine.factoring.group_index`.
-        floor: Smallest initial scale.
+        imbalance: $\delta$, see :meth:`symtheory.engine.factoring.Factoring.split`.
 
     Raises:
         SymtheoryError: If the mirror does not fit the model, or alpha is negative.
     """
 
     def __init__(
-        self, model: nn.Module, mirror: Mirror, alpha: float, *, groups: Groups | Tensor = "each", floor: float = 0.1
+        self,
+        model: nn.Module,
+        mirror: Mirror,
+        alpha: float,
+        *,
+        groups: Groups | Tensor = "each",
+        imbalance: float = 0.5,
     ) -> None:
         super().__init__()
-        if not alpha >= 0 or not floor >= 0:
-            raise SymtheoryError("alpha >= 0 and floor >= 0", f"{alpha} and {floor}", "alpha is weight_decay / 2")
+        if not alpha >= 0 or not imbalance >= 0:
+            raise SymtheoryError(
+                "alpha >= 0 and imbalance >= 0", f"{alpha} and {imbalance}", "alpha is weight_decay / 2"
+            )
         own = {name: p.detach() for name, p in model.named_parameters()}
         require_params(own, mirror.shapes)
         self.model = copy.deepcopy(model)
         self.mirror, self.alpha = mirror, alpha
         self.index: Tensor
         self.register_buffer("index", group_index(mirror, groups).to(next(iter(own.values())).device), persistent=False)
-        factors = self.factoring.split(own, floor)
+        factors = self.factoring.split(own, imbalance)
         self.direction, self.scale = nn.Parameter(factors[DIRECTION]), nn.Parameter(factors[SCALE])
         with torch.no_grad():
             for name in mirror.shapes:
@@ -168,7 +176,9 @@ class DCS(nn.Module):
         return f"rank={self.mirror.rank}, groups={self.scale.numel()}, l1_strength={2 * self.alpha:g}"
 
 
-def dcs(model: nn.Module, mirror: Mirror, alpha: float, *, groups: Groups | Tensor = "each", floor: float = 0.1) -> DCS:
+def dcs(
+    model: nn.Module, mirror: Mirror, alpha: float, *, groups: Groups | Tensor = "each", imbalance: float = 0.5
+) -> DCS:
     r"""Impose the constraint $O^T\theta = 0$ on a model, softly and differentiably.
 
     Args:
@@ -177,7 +187,8 @@ def dcs(model: nn.Module, mirror: Mirror, alpha: float, *, groups: Groups | Tens
         alpha: $\alpha\ge0$; the $L_1$ strength is $2\alpha$.
         groups: ``each`` coordinate of $O^T\theta$ may vanish on its own (this depends on the basis $O$), ``all``
             vanish together (this depends on $P$ alone), the ``parts`` of a composite mirror, or group numbers.
-        floor: Smallest initial scale. With 0 a group that starts on its mirror stays there for good.
+        imbalance: $\delta>0$ with $t_g^2-\|c_g\|^2 = \delta^2$ at the start. With 0 a group that starts at zero stays
+            there, and no single coordinate can change its sign.
 
     Returns:
         The wrapped model.
@@ -192,7 +203,7 @@ def dcs(model: nn.Module, mirror: Mirror, alpha: float, *, groups: Groups | Tens
       (model): Bilinear(in1_features=2, in2_features=2, out_features=1, bias=False)
     ))
     """
-    return DCS(model, mirror, alpha, groups=groups, floor=floor)
+    return DCS(model, mirror, alpha, groups=groups, imbalance=imbalance)
 
 
 def sign_flip_all(model: nn.Module, names: list[str] | None = None) -> Mirror:
@@ -209,14 +220,14 @@ def sign_flip_all(model: nn.Module, names: list[str] | None = None) -> Mirror:
     return sign_flip(shapes_of(own), list(own) if names is None else names)
 
 
-def start_on_mirror(wrapped: DCS, floor: float = 0.1) -> DCS:
-    r"""A copy whose component across the mirror is zero and that can still leave it: $c = 0$, $t = \text{floor}$.
+def start_on_mirror(wrapped: DCS, imbalance: float = 0.5) -> DCS:
+    r"""A copy whose component across the mirror is zero and that can still leave it: $c = 0$, $t = \delta$.
 
     Training then *grows* coordinates that the data asks for, like the lasso path from its sparse end.
 
     Args:
         wrapped: A wrapped model.
-        floor: Scale of every group; 0 would leave it on the mirror for good.
+        imbalance: $\delta$, the scale of every group; 0 would leave it on the mirror for good.
 
     Returns:
         The copy.
@@ -224,7 +235,7 @@ def start_on_mirror(wrapped: DCS, floor: float = 0.1) -> DCS:
     fresh = copy.deepcopy(wrapped)
     with torch.no_grad():
         fresh.direction.zero_()
-        fresh.scale.fill_(floor)
+        fresh.scale.fill_(imbalance)
     return fresh
 
 

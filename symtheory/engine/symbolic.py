@@ -74,14 +74,17 @@ def identity(name: str, lhs: Any, rhs: Any = 0, rules: Rules | None = None) -> S
 
 
 def derivative_at_zero(function: Callable[[Any], Any], order: int = 1) -> Any:
-    r"""$\frac{d^k}{ds^k} f(s)$ at $s = 0$ for an expression in undefined functions.
+    r"""$\frac{d^k}{ds^k} f(s)$ at $s = 0$ for an expression in undefined functions, written out but not carried out.
 
     Args:
         function: Maps the symbol $s$ to an expression.
         order: Order $k$.
 
     Returns:
-        The derivative with $s = 0$ put in.
+        The unevaluated derivative; :func:`identity` evaluates it.
+
+    >>> derivative_at_zero(lambda s: sympy.cos(s) + s).doit()
+    1
     """
     s = Symbol("s", real=True)
-    return sympy.diff(function(s), s, order).subs(s, 0).doit()
+    return sympy.Subs(sympy.Derivative(function(s), (s, order), evaluate=False), s, 0)

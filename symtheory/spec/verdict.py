@@ -112,11 +112,10 @@ class Proof:
         return bool(self.steps) and all(step.proved for step in self.steps)
 
     def _repr_markdown_(self) -> str:
-        rows = [
-            f"{i}. {step.name}: ${sympy.latex(step.lhs)} = {sympy.latex(step.rhs)}$ "
-            + ("*(proved)*" if step.proved else "**(open)**")
-            for i, step in enumerate(self.steps, 1)
-        ]
+        rows = []
+        for i, step in enumerate(self.steps, 1):
+            mark = "✓" if step.proved else "**open**"
+            rows.append(f"{i}. {step.name}: ${sympy.latex(step.lhs)} = {sympy.latex(step.rhs)}$ {mark}")
         return f"*Scope: {self.scope}*\n\n" + "\n".join(rows)
 
     def __repr__(self) -> str:

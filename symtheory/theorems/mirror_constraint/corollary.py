@@ -235,7 +235,7 @@ def _prove_corollary() -> Proof:
     buffer = mu * v + force
     return Proof(
         "A.C1",
-        "any dimension and rank, any step size, decay and momentum; w, v on the mirror and the gradient along it (A.T1.1)",
+        "any dimension and rank, any step size, decay and momentum; $w$ and the buffer $v$ on the mirror, the gradient along it (A.T1.1)",
         (
             identity("gradient descent, one sample or many", ot * (w - eta * force), 0, rules),
             identity("the momentum buffer stays along the mirror", ot * buffer, 0, rules),

@@ -134,12 +134,12 @@ def _prove_gradient() -> Proof:
     return Proof(
         "A.T1.1",
         "any dimension, rank and sample, any loss differentiable on the mirror; the last step spells out the plane with "
-        "a symbolic angle and an undefined g",
+        "a symbolic angle and an undefined $g$",
         (
-            identity("R reverses every normal line", (1 - 2 * o * ot) * (w + s * o * c), w - s * o * c, on_mirror),
+            identity("$R$ reverses every normal line", (1 - 2 * o * ot) * (w + s * o * c), w - s * o * c, on_mirror),
             identity("so the loss on it is even, and its slope vanishes", derivative_at_zero(lambda x: h(x) + h(-x))),
-            identity("decay has no slope either", 2 * wt * o * c, 0, on_mirror),
-            identity("in the plane, for any mirror line and any g", derivative_at_zero(planar)),
+            identity("decay has no slope either", wt * o * c, 0, on_mirror),
+            identity("in the plane, for a mirror at any angle $\\varphi$ and any $g$", derivative_at_zero(planar)),
         ),
     )
 

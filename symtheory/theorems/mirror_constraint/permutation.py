@@ -93,11 +93,11 @@ def _prove_permutation() -> Proof:
     g = Function("g")
     return Proof(
         "A.T4",
-        "blocks of any size; part 1 for an undefined g of two variables, one coordinate of each block at a time",
+        "blocks of any size; part 1 for an undefined $g$ of two variables, one coordinate of each block at a time",
         (
-            identity("eq. (11): R exchanges the blocks", a - 2 * half * (a - b), b, {}),
+            identity("eq. (11): $R = I - 2P$ exchanges the blocks", a - 2 * half * (a - b), b, {}),
             identity(
-                "equal blocks have equal gradients: no slope along (1, -1)",
+                "equal blocks have equal gradients: no slope along $(1, -1)$",
                 derivative_at_zero(lambda s: g(t + s, t - s) + g(t - s, t + s)),
             ),
             identity(

@@ -196,23 +196,26 @@ def check_uniform(instance: Instance) -> Verdict:
 def _prove_preference() -> Proof:
     u, ut, n, nt = matrices("u", "u^T", "n", "n^T")
     s = Symbol("s", real=True)
-    gamma, lw, lu = (Symbol(x, real=True) for x in ("gamma", r"\ell_0(w)", r"\ell_0(u)"))
+    gamma, loss = Symbol("gamma", real=True), Function(r"\ell_0")
+    lw, lu = loss(Symbol("w")), loss(Symbol("u"))
     h = Function("h")
     unit = {nt * n: 1, ut * n: 0, nt * u: 0}
     threshold = (lu - lw) / s**2
     return Proof(
         "A.T1.3",
-        "any dimension and rank, any loss, symmetric or not; w = u + sn with u on the mirror and n a unit normal. The last "
+        "any dimension and rank, any loss, symmetric or not; $w = u + sn$ with $u$ on the mirror, $n$ a unit normal. The last "
         "two steps, for twice differentiable symmetric losses, are ours",
         (
-            identity("the projection removes s^2 from the norm", (ut + s * nt) * (u + s * n) - ut * u, s**2, unit),
             identity(
-                "advantage of the projection at decay gamma",
+                "the projection removes $s^2$ from the squared norm", (ut + s * nt) * (u + s * n) - ut * u, s**2, unit
+            ),
+            identity(
+                "advantage of the projection at decay $\\gamma$, with $\\gamma_0$ put in",
                 (lw + gamma * s**2) - lu - (gamma - threshold) * s**2,
             ),
-            identity("with the symmetry the loss has no slope in s", derivative_at_zero(lambda a: h(a) + h(-a), 1)),
+            identity("with the symmetry the loss has no slope in $s$", derivative_at_zero(lambda a: h(a) + h(-a), 1)),
             identity(
-                "so gamma_0 tends to minus half the curvature, a bounded number",
+                "so $\\gamma_0$ tends to minus half the curvature, a bounded number",
                 derivative_at_zero(lambda a: (h(0) + h(0)) - (h(a) + h(-a)), 2) / 2,
                 -derivative_at_zero(lambda a: h(a) + h(-a), 2) / 2,
             ),

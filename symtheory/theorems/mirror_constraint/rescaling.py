@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import sympy
 import torch
-from sympy import Function, Symbol
+from sympy import Function
 from torch import Tensor
 
 from symtheory.engine.invariance import invariance_of
@@ -146,24 +146,32 @@ def scalar_pair_threshold(y: float, *, factor: float) -> float:
 def _prove_rescaling() -> Proof:
     u, w, rho = sympy.symbols("u w rho", real=True)
     h, f = Function("h"), Function("F")
-    l0, luw, gamma, norm = (Symbol(x, real=True) for x in (r"\ell_0(0,0)", r"\ell_0(u,w)", "gamma", "N"))
+    gamma, norm = sympy.symbols("gamma N", real=True)
+    plain = Function(r"\ell_0")
+    l0, luw = plain(0, 0), plain(u, w)
     loss = f(u * w)
     return Proof(
         "A.T2",
-        "part 1: vectors of any dimensions, any differentiable loss with the symmetry at rho = -1; the middle steps take "
-        "the paper's own route (infinitesimal rescaling) for scalars and an undefined F; part 2: any loss",
+        "part 1: vectors of any dimensions, any differentiable loss with the symmetry at $\\rho = -1$; the middle steps take "
+        "the paper's own route (infinitesimal rescaling) for scalars and an undefined $F$; part 2: any loss",
         (
             identity(
-                "the loss is even along (su, sw): no slope at the origin", derivative_at_zero(lambda a: h(a) + h(-a))
+                "the loss is even along $(su, sw)$: no slope at the origin", derivative_at_zero(lambda a: h(a) + h(-a))
             ),
-            identity("eq. (38) from any rescaling", u * loss.diff(u), w * loss.diff(w)),
+            identity("eq. (38) from any rescaling", u * sympy.Derivative(loss, u), w * sympy.Derivative(loss, w)),
             identity(
-                "eq. (39): the gradient is a multiple of (u, w)",
+                "eq. (39): the gradient is linear in $(u, w)$",
                 loss.diff(w),
                 u * loss.diff(u).diff(w) - w * loss.diff(w, 2),
             ),
-            identity("a scalar pair also has the exchange mirror", f(rho * u * (w / rho)).subs(rho, w / u), f(u * w)),
-            identity("part 2, N = |u|^2 + |w|^2", (luw + gamma * norm) - l0 - norm * (gamma - (l0 - luw) / norm)),
+            identity(
+                "a scalar pair is exchanged by $\\rho = w/u$: the mirror $u = w$", sympy.Subs(rho * u, rho, w / u), w
+            ),
+            identity("and back", sympy.Subs(w / rho, rho, w / u), u),
+            identity(
+                "part 2, with $N = \\|u\\|^2 + \\|w\\|^2$ and $\\gamma_0$ put in",
+                (luw + gamma * norm) - l0 - norm * (gamma - (l0 - luw) / norm),
+            ),
         ),
     )
 

@@ -151,15 +151,18 @@ def _prove_rotation() -> Proof:
     split = {nt * n: 1, nt * rest: 0, restt * n: 0}
     return Proof(
         "A.T3",
-        "any shape of W, any direction n, any differentiable loss with the symmetry",
+        "any shape of $W$, any direction $n$, any differentiable loss with the symmetry",
         (
             identity(
-                "R = I - 2nn^T reverses every line W + s n z^T", (1 - 2 * n * nt) * (w + s * n * zt), w - s * n * zt, on
+                "$R = I - 2nn^T$ reverses every line $W + snz^T$",
+                (1 - 2 * n * nt) * (w + s * n * zt),
+                w - s * n * zt,
+                on,
             ),
-            identity("so the loss is even along it, for every z", derivative_at_zero(lambda a: h(a) + h(-a))),
-            identity("directly: the gradient of f(W^T W) is W(G + G^T)", nt * (w * (g + gt)), 0, on),
+            identity("so the loss is even along it, for every $z$", derivative_at_zero(lambda a: h(a) + h(-a))),
+            identity("directly: the gradient of $f(W^TW)$ is $W(G + G^T)$", nt * (w * (g + gt)), 0, on),
             identity(
-                "part 2: removing sigma_i lowers W^T W by sigma_i^2 v v^T, the squared norm by sigma_i^2",
+                "part 2: removing $\\sigma_i$ lowers $W^TW$ by $\\sigma_i^2vv^T$, the squared norm by $\\sigma_i^2$",
                 (restt + sigma * v * nt) * (rest + sigma * n * vt) - restt * rest,
                 sigma**2 * v * vt,
                 split,

@@ -321,25 +321,29 @@ def _prove_threshold() -> Proof:
     h = Function("h")
     unit = {nt * n: 1, ut * n: 0, nt * u: 0}
     norm = (ut + s * nt) * (u + s * n)
-    bound = sympy.integrate(lam + 2 * gamma, (s, 0, c))
+    bound = sympy.Integral(lam + 2 * gamma, (s, 0, c))
     well = (s**2 - a) ** 2 / 4 + gamma * s**2
     return Proof(
         "A.T1.4",
-        "any dimension and rank, any twice differentiable symmetric loss with Hessian >= lambda_min; phi(s) = l_gamma(u + sn)",
+        r"any dimension and rank, any twice differentiable symmetric loss with Hessian at least $\lambda_{\min}$; "
+        r"$\varphi(s) = \ell_\gamma(u + sn)$",
         (
             identity(
-                "decay adds a curvature of 2 gamma, not gamma", sympy.diff(sympy.expand(norm), s, 2), 2 * nt * n, unit
+                r"decay adds a curvature of $2\gamma$, not $\gamma$",
+                gamma * sympy.Derivative(sympy.expand(norm), (s, 2)),
+                2 * gamma,
+                unit,
             ),
-            identity("phi has no slope at the mirror", derivative_at_zero(lambda x: h(x) + h(-x))),
-            identity("hence phi'(c) >= c (lambda_min + 2 gamma)", bound, c * (lam + 2 * gamma)),
-            identity("which is zero exactly at gamma = -lambda_min / 2", bound.subs(gamma, -lam / 2)),
+            identity("$\\varphi$ has no slope at the mirror", derivative_at_zero(lambda x: h(x) + h(-x))),
+            identity("hence $\\varphi'(c)$ is at least", bound, c * (lam + 2 * gamma)),
+            identity("which is zero exactly at $\\gamma = -\\lambda_{\\min}/2$", sympy.Subs(bound, gamma, -lam / 2)),
             identity(
-                "double well: stationary off the mirror where s^2 = a - 2 gamma, so a/2 is the exact threshold",
-                sympy.diff(well, s).subs(s, sympy.sqrt(a - 2 * gamma)),
+                "double well: stationary off the mirror at $s^2 = a - 2\\gamma$, so $a/2$ is the exact threshold",
+                sympy.Subs(sympy.Derivative(well, s), s, sympy.sqrt(a - 2 * gamma)),
             ),
             identity(
-                "and its curvature at the mirror is -a = lambda_min",
-                sympy.diff(well.subs(gamma, 0), s, 2).subs(s, 0),
+                "and its curvature at the mirror is $-a = \\lambda_{\\min}$",
+                sympy.Subs(sympy.Derivative(well.subs(gamma, 0), (s, 2)), s, 0),
                 -a,
             ),
         ),

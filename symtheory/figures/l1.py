@@ -1,8 +1,8 @@
 r"""Regularisation paths by plain gradient descent: eq. (7) of paper A, corrected, beside the lasso and the group lasso.
 
-Least squares with a random, not axis-aligned, projection $P = OO^T$; in the truth most of $O^T\theta$ is zero. For every
-$\alpha$ the factors are trained by gradient descent with momentum, all at once in one sweep; the convex problems are
-solved separately by proximal gradient descent. The third form is eq. (7) as printed.
+Least squares with a random, not axis-aligned, projection $P = OO^T$; in the truth most of $O^T\theta$ is zero. For
+every $\alpha$ the factors are trained by gradient descent with momentum, all at once in one sweep; the convex
+problems are solved separately by proximal gradient descent. The third form is eq. (7) as printed.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class L1(Figure):
         "coordinates solves the group lasso. The Hadamard product of the projected vectors solves neither."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
-        "smoke": Settings(dim=12, rank=6, samples=48, strengths=6, steps=1500),
+        "smoke": Settings(dim=12, rank=6, samples=48, strengths=5, steps=800),
         "page": Settings(),
         "paper": Settings(dim=60, rank=30, samples=240, strengths=40, steps=10000),
     }
@@ -223,10 +223,10 @@ class L1(Figure):
         return [
             Verdict(
                 "coordinates: the trained path is the lasso's (control: the printed product)",
-                off("coordinates", "coordinates"), PATH_TOLERANCE, control=off("printed", "coordinates"), factor=100,
+                off("coordinates", "coordinates"), PATH_TOLERANCE, control=off("printed", "coordinates"), factor=100.0,
             ),
             Verdict(
                 "groups: the trained path is the group lasso's (control: the lasso)",
-                off("groups", "groups"), PATH_TOLERANCE, control=off("groups", "coordinates"), factor=100,
+                off("groups", "groups"), PATH_TOLERANCE, control=off("groups", "coordinates"), factor=100.0,
             ),
         ]  # fmt: skip

@@ -127,6 +127,11 @@ def _prove_constraint() -> Proof:
                 -eta * b**2 * (1 - 2 * alpha * eta) * slope,
             ),
             identity(
+                "nor can balanced factors change the sign of their product: a = b stays, a - b is only multiplied",
+                (a - eta * (g * b + 2 * alpha * a)) - (b - eta * (g * a + 2 * alpha * b)),
+                (a - b) * (1 + eta * g - 2 * eta * alpha),
+            ),
+            identity(
                 "as printed with one normal: n^T(an o bn) = ab (n_1^3 + n_2^3), zero for an exchange",
                 (n1 * (a * n1) * (b * n1) + n2 * (a * n2) * (b * n2)).subs(n2, -n1),
             ),
@@ -162,7 +167,8 @@ CONSTRAINT = Theorem(
         r"PyTorch's `weight_decay` on both factors *is* the $L_1$ strength ($2\alpha$). With different decays it is "
         r"$2\sqrt{\alpha_w\alpha_u}$, zero if one is missing. With one normal the printed product acts like $L_1$ of strength "
         r"$2\alpha/|\sum_in_i^3|$. Every second-order stationary point of the factors satisfies the $L_1$ optimality conditions, so for convex "
-        r"$L$ no local minimum is spurious.",
+        r"$L$ no local minimum is spurious. But $t = \pm c$ are mirrors as well (exchange of the factors): balanced factors of one coordinate never "
+        r"change the sign of their product, so do not start from them.",
         errata=(
             Erratum(
                 where="Section 2.6, below eq. (7), faithfulness",

@@ -12,7 +12,7 @@ from symtheory.figures.base import Figure
 from symtheory.lab.provenance import Provenance
 from symtheory.lab.results import Results, default_root
 from symtheory.pages import Markdown, table
-from symtheory.plots import PLOTS
+from symtheory.plots import PLOTS, Drawing
 
 
 def figure(name: str) -> Figure:
@@ -54,7 +54,7 @@ def stored(name: str, results: Results | None = None) -> tuple[xr.Dataset, Prove
     return place.load(key, presets[0])
 
 
-def draw(name: str, result: xr.Dataset | None = None) -> Any:
+def draw(name: str, result: xr.Dataset | None = None) -> Drawing:
     """Draw a figure from a result.
 
     Args:
@@ -62,10 +62,10 @@ def draw(name: str, result: xr.Dataset | None = None) -> Any:
         result: Its dataset; default the stored one.
 
     Returns:
-        The drawing, a matplotlib figure.
+        The drawing, which a notebook shows.
     """
     key = figure(name).id
-    return PLOTS[key](stored(key)[0] if result is None else result)
+    return Drawing(PLOTS[key](stored(key)[0] if result is None else result))
 
 
 def evidence(name: str) -> Markdown:

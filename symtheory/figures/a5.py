@@ -195,8 +195,8 @@ class A5(Figure):
     title: ClassVar[str] = "Stationary conditions that SGD cannot leave"
     source: ClassVar[str] = "Paper A, Figure 5"
     claim: ClassVar[str] = (
-        "For (wu - 1)^2 the lines u = w and u = -w, and for -|theta|^2 + |theta|^4 every line through the origin, are "
-        "stationary conditions: once on them, gradient descent and SGD stay."
+        "For (wu − 1)² the lines u = w and u = −w, and for −‖θ‖² + ‖θ‖⁴ every line through the origin, are stationary "
+        "conditions: once on them, gradient descent and SGD stay."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(steps=60, grid=21),

@@ -9,6 +9,7 @@ from symtheory.plots.a1 import figure_a1
 from symtheory.plots.a3a import figure_a3a
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
+from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
 PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
@@ -18,4 +19,4 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A8": figure_a8,
 }
 
-__all__ = ["PLOTS"]
+__all__ = ["PLOTS", "Drawing"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
@@ -71,21 +72,37 @@ def style() -> Iterator[None]:
 
 
 def canvas(columns: int = 1, *, width: float = 4.6, height: float = 4.2, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with a row of axes, known to pyplot: a notebook shows it once, at the end of its cell.
+    """A figure with a row of axes, apart from pyplot and its open windows.
 
     Args:
         columns: Number of axes.
         width: Inches for each.
         height: Inches.
-        **options: For ``pyplot.subplots``.
+        **options: For ``Figure.subplots``.
 
     Returns:
         Figure and axes.
     """
-    from matplotlib import pyplot  # here: choosing a backend is left to whoever draws first
-
-    figure, axes = pyplot.subplots(1, columns, figsize=(width * columns, height), squeeze=False, **options)
+    figure = Figure(figsize=(width * columns, height))
+    axes = figure.subplots(1, columns, squeeze=False, **options)
     return figure, list(axes[0])
+
+
+class Drawing:
+    """A figure that a notebook shows as a PNG, whatever backend it runs.
+
+    Attributes:
+        figure: The matplotlib figure.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        with style():
+            self.figure.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def contours(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: np.ndarray) -> None:

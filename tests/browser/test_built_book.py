@@ -68,6 +68,19 @@ def test_toc_is_what_was_built(html: Path) -> None:
     assert built == set(PAGES)
 
 
+def test_every_figure_of_the_source_has_its_picture(html: Path) -> None:
+    """A cell that promises a figure must have drawn one: a caption without a picture builds without complaint."""
+    missing = []
+    for name in _files(TOC):
+        source = (ROOT / f"{name}.md").read_text(encoding="utf-8")
+        page = (html / f"{name}.html").read_text(encoding="utf-8")
+        for figure in re.findall(r"^ {4}name: (fig-[\w-]+)$", source, re.MULTILINE):
+            found = re.search(rf'<figure[^>]*id="{figure}".*?</figure>', page, re.DOTALL)
+            if found is None or "<img" not in found[0]:
+                missing.append(f"{name}: {figure}")
+    assert missing == []
+
+
 def test_nothing_is_loaded_from_elsewhere(html: Path) -> None:
     """No script, style, font or image has a remote address."""
     remote = [

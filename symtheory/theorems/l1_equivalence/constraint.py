@@ -90,7 +90,7 @@ def _prove_constraint() -> Proof:
     L = Function("L")
     project = 1 - o * ot
     x = Symbol("x", real=True)
-    slope = sympy.diff(L(x), x).subs(x, 0)
+    slope = sympy.Subs(sympy.Derivative(L(x), x), x, 0)
     block = sympy.Matrix([[2 * alpha, g], [g, 2 * alpha]])
     moved = -eta * b * slope  # one step of descent on L(ab) + alpha (a^2 + b^2) from a = 0
     n1, n2, a1, a2, b1, b2, sign = sympy.symbols("n_1 n_2 a_1 a_2 b_1 b_2 t", real=True)
@@ -133,7 +133,7 @@ def _prove_constraint() -> Proof:
             ),
             identity(
                 "as printed with one normal: n^T(an o bn) = ab (n_1^3 + n_2^3), zero for an exchange",
-                (n1 * (a * n1) * (b * n1) + n2 * (a * n2) * (b * n2)).subs(n2, -n1),
+                sympy.Subs(n1 * (a * n1) * (b * n1) + n2 * (a * n2) * (b * n2), n2, -n1),
             ),
             identity(
                 "as printed with the centring of three numbers: the product has length |a||b| / sqrt(6), whatever its direction",

@@ -108,7 +108,8 @@ def no_symmetry_no_kink() -> Verdict:
 def _prove_equivalence() -> Proof:
     u, ut, n, nt, o, ot, a = matrices("w'", "w'^T", "n", "n^T", "O", "O^T", "a")
     s, t, z, gamma, c = sympy.symbols("s t z gamma c", positive=True)
-    b0, b1 = sympy.symbols(r"\ell_0 \partial_n\ell_0", real=True)
+    b0, g = sympy.symbols("N g", real=True)
+    size = sympy.Symbol("|z|", positive=True)
     h, phi, k, lifted = (Function(x) for x in ("h", "phi", "k", r"\tilde\ell"))
     unit = {nt * n: 1, ut * n: 0, nt * u: 0}
     frame = {ot * o: 1, ot * u: 0}
@@ -116,7 +117,6 @@ def _prove_equivalence() -> Proof:
     def slope(x: sympy.Expr) -> sympy.Expr:
         return sympy.diff(phi(x), x)
 
-    crossing = (b1 * sympy.sqrt(z) + c * z + z ** sympy.Rational(3, 2) * k(sympy.sqrt(z))) / z
     return Proof(
         "A.E6",
         "any dimension and rank (n = Oa is any unit normal, w' any point on the mirror), any symmetric loss; from step 5 on "
@@ -125,44 +125,44 @@ def _prove_equivalence() -> Proof:
             identity("across the mirror there is only s n", o * ot * (u + s * o * a), s * o * a, frame),
             identity("the norms add", (ut + s * nt) * (u + s * n), ut * u + s**2, unit),
             identity(
-                "eq. (6): |z| = s^2 puts the decay across the mirror in L1 form",
-                lifted(s**2) + gamma * (b0 + s**2) - (lifted(sympy.Abs(z)) + gamma * (b0 + sympy.Abs(z))).subs(z, s**2),
+                "eq. (6): |z| = s^2 puts the decay across the mirror in L1 form (N is the squared norm of w')",
+                lifted(s**2) + gamma * (b0 + s**2),
+                sympy.Subs(lifted(size) + gamma * (b0 + size), size, s**2),
             ),
             identity(
-                "Z = s^2 n has length s^2, and Z / |Z|^(1/2) is the component it came from: nothing is lost",
-                s**2 * n / sympy.sqrt(s**2) - s * n,
-                0,
-                unit,
+                "Z = |z| n is as long as |z|, and Z / |Z|^(1/2) is the component s n it came from: nothing is lost",
+                sympy.Subs(size * n / sympy.sqrt(size), size, s**2),
+                s * n,
             ),
             identity("with the symmetry phi has no slope on the mirror", derivative_at_zero(lambda x: h(x) + h(-x))),
             identity(
                 "Taylor's formula: this antiderivative in t gives phi(s) - phi(0) - s phi'(0) = s^2 times the integral of (1-t) phi''(ts)",
-                sympy.diff(phi(t * s) + (1 - t) * s * slope(c).subs(c, t * s), t),
+                sympy.Derivative(phi(t * s) + (1 - t) * s * slope(c).subs(c, t * s), t),
                 (1 - t) * s**2 * sympy.diff(phi(c), c, 2).subs(c, t * s),
             ),
             identity(
-                "so the quotient in z = s^2 tends to phi''(0) / 2: the right derivative exists",
-                sympy.integrate(1 - t, (t, 0, 1)),
+                "so the quotient in z = s^2 tends to phi''(0) times this integral, phi''(0) / 2: the right derivative exists",
+                sympy.Integral(1 - t, (t, 0, 1)),
                 sympy.Rational(1, 2),
             ),
             identity(
                 "it is also the limit of the derivative off the mirror, phi'(s) / (2s)",
-                sympy.diff(phi(sympy.sqrt(z)), z),
+                sympy.Derivative(phi(sympy.sqrt(z)), z),
                 slope(c).subs(c, sympy.sqrt(z)) / (2 * sympy.sqrt(z)),
             ),
             identity(
                 "the slope with decay is half of the curvature with decay: both change sign at the same gamma",
-                2 * (gamma + c / 2),
-                sympy.diff(c * s**2 / 2 + gamma * s**2, s, 2),
+                sympy.Derivative(c * z / 2 + gamma * z, z),
+                sympy.Derivative(c * s**2 / 2 + gamma * s**2, (s, 2)) / 2,
             ),
             identity(
-                "with a gradient across the mirror the quotient is that gradient over sqrt(z), plus bounded terms",
-                crossing - c - sympy.sqrt(z) * k(sympy.sqrt(z)),
-                b1 / sympy.sqrt(z),
+                "with a gradient g across the mirror the quotient has the term g / sqrt(z), which diverges",
+                sympy.Subs((g * s + c * s**2 / 2 + s**3 * k(s)) / s**2, s, sympy.sqrt(z)),
+                g / sympy.sqrt(z) + c / 2 + sympy.sqrt(z) * k(sympy.sqrt(z)),
             ),
             identity(
-                "example: the double well in z is a parabola, its minimum the soft threshold z = a - 2 gamma of the lasso",
-                sympy.diff((z - c) ** 2 / 4 + gamma * z, z).subs(z, c - 2 * gamma),
+                "example: the double well in z is a parabola, its minimum the soft threshold z = c - 2 gamma of the lasso",
+                sympy.Subs(sympy.Derivative((z - c) ** 2 / 4 + gamma * z, z), z, c - 2 * gamma),
             ),
         ),
     )

@@ -114,6 +114,18 @@ def test_every_parameter_has_factors(kind, seed, groups, imbalance):
 
 @verify
 @given(kinds, seeds, st.sampled_from(["each", "all"]))
+def test_across_the_mirror_there_is_only_the_product(kind, seed, groups):
+    mirror, v, g = drawn(kind, seed)
+    f = Factoring(mirror, group_index(mirror, groups))
+    factors = {**v, DIRECTION: normal(g, mirror.rank), SCALE: normal(g, f.groups)}
+    theta = f.join(factors)
+    assert torch.allclose(coordinates(mirror, theta), f.across(factors), atol=1e-10)
+    along, wanted = mirror.symmetrize(theta), mirror.symmetrize(v)
+    assert all(torch.allclose(along[k], wanted[k], atol=1e-10) for k in v)
+
+
+@verify
+@given(kinds, seeds, st.sampled_from(["each", "all"]))
 def test_decay_of_the_factors_is_at_least_twice_the_norm(kind, seed, groups):
     mirror, w, g = drawn(kind, seed)
     f = Factoring(mirror, group_index(mirror, groups))
@@ -384,6 +396,17 @@ def test_enough_alpha_merges_two_neurons(groups):
     folded = wrapped.eval().fold(threshold=1e-9)
     assert mirror.distance(params_of(folded)) < 1e-15
     assert torch.allclose(folded(X), wrapped(X), atol=1e-8)
+
+
+@every_mirror
+def test_folding_cuts_the_groups_below_a_threshold(kind):
+    model = network()
+    wrapped = dcs(model, mirror_of(model, kind), 0.1)
+    z = wrapped.coordinates().detach()
+    cut = float(z.abs().median())
+    folded = coordinates(wrapped.mirror, params_of(wrapped.fold(threshold=cut)))
+    assert torch.allclose(folded, torch.where(z.abs() > cut, z, torch.zeros_like(z)), atol=1e-12)
+    assert wrapped.zeros(cut) == pytest.approx(float((z.abs() <= cut).double().mean()))
 
 
 def test_spred_makes_a_network_sparse_and_plain_decay_does_not():

@@ -32,7 +32,7 @@ from symtheory.theorems.instances import (
 from symtheory.theorems.mirror_constraint.definitions import PAPER
 from symtheory.theorems.mirror_constraint.stationary import DRIFT_TOLERANCE
 
-STEPS, LR, DECAY = 30, 0.02, 0.1
+STEPS, LR, DECAY = 20, 0.02, 0.1
 
 
 def leaves(

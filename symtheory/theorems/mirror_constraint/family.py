@@ -112,7 +112,7 @@ def general_loss(
     params = {k: normal(g, *s) for k, s in shapes.items()}
     inside = generic_function(invariants(params).numel(), g)
     outside = generic_function(size_of(shapes), g)
-    data = tuple(normal(g, DATA) for _ in range(3))
+    data = tuple(normal(g, DATA) for _ in range(2))
     return (
         lambda p, x: inside(invariants(p).reshape(-1), x),
         lambda p, x: outside(flatten(p), x),

@@ -30,6 +30,9 @@ from symtheory.theorems.instances import (
 )
 from symtheory.theorems.mirror_constraint.definitions import PAPER
 
+#: Relative distance below which a point counts as on the mirror: what rounding leaves after one projection.
+ON_MIRROR = 1e-12
+
 
 def decay_threshold(loss: Loss, mirror: Mirror, params: Params, batch: Batch) -> float:
     r"""The exact $\gamma_0(w) = [\ell_0((I-P)w) - \ell_0(w)] / \|Pw\|^2$ of Theorem 1.3.
@@ -55,7 +58,7 @@ def decay_threshold(loss: Loss, mirror: Mirror, params: Params, batch: Batch) ->
     1.0
     """
     distance = mirror.distance(params)
-    if distance == 0.0:
+    if distance <= ON_MIRROR * float(flatten(dict(params)).norm()):
         raise SymtheoryError("a point off the mirror", "O^T w = 0", "there is nothing to project")
     there, here = evaluate(loss, mirror.symmetrize(params), batch), evaluate(loss, params, batch)
     return float(there - here) / distance**2
@@ -84,7 +87,7 @@ def threshold_residual(
     projected = nearest(params)
     w, u = flatten(params), flatten(projected)
     squared = float((w - u).square().sum())
-    if squared == 0.0:
+    if squared <= (ON_MIRROR * float(w.norm())) ** 2:
         return 1.0  # no gamma makes a point better than itself
     gap = float(evaluate(loss, projected, batch) - evaluate(loss, params, batch))
     threshold, found = gap / squared, 0.0

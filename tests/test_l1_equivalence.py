@@ -13,7 +13,7 @@ from symtheory.theorems.l1_equivalence import EQUIVALENCE, from_l1, kink, l1_pen
 from symtheory.theorems.l1_equivalence.equivalence import smooth_kinds
 from symtheory.theorems.l1_equivalence.measures import growth, minima_agree, right_derivative
 from symtheory.theorems.mirror_constraint import critical_decay
-from symtheory.theorems.mirror_constraint.threshold import double_well, minima, waves
+from symtheory.theorems.mirror_constraint.landscapes import double_well, minima, waves
 from tests.strategies import instances, seeds, shapes
 
 verify = pytest.mark.claim("A.E6", role="verify")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
+import sympy
 import torch
 from sympy import Function, Symbol
 
@@ -204,6 +206,10 @@ def _prove_preference() -> Proof:
     h = Function("h")
     unit = {nt * n: 1, ut * n: 0, nt * u: 0}
     threshold = (lu - lw) / s**2
+
+    def even(a: Any) -> Any:
+        return h(a) + h(-a)
+
     return Proof(
         "A.T1.3",
         "any dimension and rank, any loss, symmetric or not; $w = u + sn$ with $u$ on the mirror, $n$ a unit normal. The last "
@@ -216,11 +222,12 @@ def _prove_preference() -> Proof:
                 "advantage of the projection at decay $\\gamma$, with $\\gamma_0$ put in",
                 (lw + gamma * s**2) - lu - (gamma - threshold) * s**2,
             ),
-            identity("with the symmetry the loss has no slope in $s$", derivative_at_zero(lambda a: h(a) + h(-a), 1)),
+            identity("with the symmetry the loss has no slope in $s$", derivative_at_zero(even)),
             identity(
-                "so $\\gamma_0$ tends to minus half the curvature, a bounded number",
-                derivative_at_zero(lambda a: (h(0) + h(0)) - (h(a) + h(-a)), 2) / 2,
-                -derivative_at_zero(lambda a: h(a) + h(-a), 2) / 2,
+                r"so, by de l'Hôpital twice, $\gamma_0$ tends to minus half the curvature, a bounded number",
+                derivative_at_zero(lambda a: even(sympy.Integer(0)) - even(a), 2)
+                / derivative_at_zero(lambda a: a**2, 2),
+                -derivative_at_zero(even, 2) / 2,
             ),
         ),
     )

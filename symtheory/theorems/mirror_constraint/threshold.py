@@ -144,7 +144,7 @@ def _control_unbounded(seed: int) -> Verdict:
         return s**4 * (1 + torch.cos(s))
 
     mirror = families.from_basis(n, {"w": (3,)})
-    z = (9 * torch.pi * n).clone()  # 1 + cos has a zero here, with curvature s^4/2 against 2 gamma
+    z = (9 * torch.pi * n).clone()  # 1 + cos has a zero here, with curvature s^4 against 2 gamma
     shapes = {"w": (3,)}
 
     def value(v: Tensor) -> Tensor:
@@ -268,7 +268,7 @@ THRESHOLD = Theorem(
             ),
             Erratum(
                 where="Before Assumption 1",
-                printed="The assumption is benign, since any $C^2$ function satisfies it in a bounded space.",
+                printed="The curvature bound is called benign, since any $C^2$ function satisfies it in a bounded space; this suggests that part 4 applies on any bounded domain.",
                 true="On a compact, *convex*, reflection-invariant domain. Compactness gives the bound, convexity keeps the "
                 "projection inside.",
                 counterexample=r"$\ell_0 = 0$ on $1\le|w|\le2$: symmetric, bounded Hessian; the minima of $\gamma w^2$ are $\pm1$.",

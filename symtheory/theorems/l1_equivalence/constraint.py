@@ -163,7 +163,7 @@ CONSTRAINT = Theorem(
         r"$L(\theta) + 2\alpha\|O^T\theta\|_1$. With one scalar $t$, $(I-P)v + t\,Pw$ has the penalty $2\alpha\|P\theta\|$, which depends on "
         r"$P$ alone. The stationary condition is $O^Tw = 0$ *and* $O^Tu = 0$; it implies $O^TT = 0$.",
         chapter="l1_equivalence",
-        remark=r"For $P$ spanned by coordinate vectors the printed product is the corrected one, and for $P = I$ it is spred. "
+        remark=r"With coordinate vectors as columns of $O$ the printed product is the corrected one, and for $O = I$ it is spred. "
         r"PyTorch's `weight_decay` on both factors *is* the $L_1$ strength ($2\alpha$). With different decays it is "
         r"$2\sqrt{\alpha_w\alpha_u}$, zero if one is missing. With one normal the printed product acts like $L_1$ of strength "
         r"$2\alpha/|\sum_in_i^3|$. Every second-order stationary point of the factors satisfies the $L_1$ optimality conditions, so for convex "

@@ -175,7 +175,7 @@ EQUIVALENCE = Theorem(
         title="Mirror and decay have an L1 equivalent",
         statement=r"Let $L_0$ be $O$-symmetric, $w = w' + s\,Pw/\|Pw\|$ with $s = \|Pw\|$, and $|z| = s^2$. Then "
         r"$L_0(w) + \gamma\|w\|^2 = \tilde L_0(w', Pw/\|Pw\|, |z|) + \gamma(\|w'\|^2 + |z|)$, and the right derivative of "
-        r"$\tilde L_0$ in $z$ exists at $z = 0_+$. If there is no symmetry, $s = 0$ has a divergent derivative.",
+        r"$\tilde L_0$ in $z$ exists at $z = 0_+$.",
         hypotheses={
             "orthonormal O": "$O^TO = I$",
             "invariant loss": r"$L_0(w) = L_0(Rw)$",

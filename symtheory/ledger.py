@@ -100,7 +100,7 @@ def judge(theorem: Theorem, evidence: Iterable[Evidence]) -> Entry:
     """
     claim = theorem.claim
     tests = tuple(e for e in evidence if e.claim == claim.id)
-    missing = [f"{e.role} failed: {e.nodeid}" for e in tests if e.outcome == "failed"]
+    missing = [f"{e.role} failed: {e.nodeid}" for e in tests if e.outcome not in {"passed", "skipped"}]
     if not theorem.prove().proved:
         missing.append("a symbolic step did not simplify to zero")
     for role in needed_roles(claim):

@@ -1,5 +1,7 @@
 """Derivatives, invariance and algebra against naive twins."""
 
+from dataclasses import replace
+
 import pytest
 import sympy
 import torch
@@ -20,8 +22,10 @@ from symtheory.engine.operators import (
 from symtheory.engine.symbolic import derivative_at_zero, identity, matrices
 from symtheory.errors import SymtheoryError
 from symtheory.spec import (
+    Verdict,
     flatten,
     from_basis,
+    largest,
     numerical_rank,
     params_of,
     relative_error,
@@ -30,6 +34,7 @@ from symtheory.spec import (
     unflatten,
 )
 from symtheory.theorems.instances import NETWORKS, abstract, all_kinds, generator_of, normal, orthonormal
+from symtheory.theorems.mirror_constraint.gradient import check_gradient
 from tests.oracles import finite_gradient
 from tests.strategies import instances
 
@@ -163,3 +168,24 @@ def test_relative_error_refuses_what_it_cannot_compare():
         relative_error(torch.ones(3), torch.ones(2))
     with pytest.raises(SymtheoryError, match="finite values in value"):
         relative_error(torch.tensor([torch.nan]), torch.ones(1))
+
+
+def test_nan_does_not_hide_among_residuals():
+    with pytest.raises(SymtheoryError, match="finite residuals, got nan"):
+        largest([0.0, float("nan"), 1.0])
+    i = abstract("rotation", 0)
+    poisoned = replace(i, loss=lambda p, x: i.broken(p, x) + torch.sqrt((p["b"] * 0).square().sum()))
+    with pytest.raises(SymtheoryError, match="finite values in the gradient"):
+        check_gradient(poisoned)
+
+
+def test_a_loss_drowned_in_a_constant_is_refused():
+    mirror, params = sign_flip({"w": ()}, ["w"]), {"w": torch.tensor(0.3)}
+    drowned = lambda p, x: torch.sigmoid(p["w"]) + 1e6  # noqa: E731
+    with pytest.raises(SymtheoryError, match=r"varies far more than its rounding.*float64"):
+        invariance_residual(drowned, mirror, params, [None], generator=generator_of(0))
+
+
+def test_a_tolerance_without_bound_is_refused():
+    with pytest.raises(SymtheoryError, match="a finite tolerance"):
+        Verdict("x", 1.0, float("inf"))

@@ -22,6 +22,7 @@ from symtheory.spec import (
     permutation,
     relative_error,
     rescaling_pair,
+    rotation,
     shapes_of,
     sign_flip,
     size_of,
@@ -195,3 +196,25 @@ def test_bad_parameters_are_refused(case):
 
 def test_sizes():
     assert size_of({"a": (2, 3), "b": ()}) == 7
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_signed_exchanges_reflect_as_their_matrix_says(sign):
+    mirror = exchange({"a": (2,), "b": (2,)}, ["a"], ["b"], sign)
+    params = {"a": torch.tensor([1.0, 2.0]).double(), "b": torch.tensor([5.0, 7.0]).double()}
+    expected = dense_apply(dense_reflection(mirror.to_dense()), params)
+    assert torch.equal(flatten(mirror.reflect(params)), flatten(expected))
+    assert mirror.reflect(params)["a"].tolist() == [sign * 5.0, sign * 7.0]
+
+
+def test_rotations_act_on_the_named_axis():
+    n = orthonormal(4, 2, generator_of(0))
+    mirror = rotation({"w": (3, 4)}, "w", n, axis=1)
+    w = normal(generator_of(1), 3, 4)
+    assert relative_error(mirror.reflect({"w": w})["w"], w - 2 * w @ n @ n.T) < EXACT
+    assert mirror.rank == 6
+
+
+def test_ranks_of_compositions_add():
+    layout = {"u": (2,), "w": (3,)}
+    assert CompositeMirror([sign_flip(layout, ["u"]), sign_flip(layout, ["w"])]).rank == 5

@@ -13,6 +13,9 @@ from symtheory.spec.mirror import Mirror
 from symtheory.spec.numerics import rounding_tolerance
 from symtheory.spec.params import Params, shapes_of, size_of
 
+#: A tolerance beyond this would call losses symmetric that plainly are not.
+COARSEST = 1e-2
+
 
 @dataclass(frozen=True)
 class Invariance:
@@ -80,6 +83,12 @@ def invariance_of(
     dtype = next(iter(params.values())).dtype
     # one evaluation chains as many operations as there are scalars; cancellation costs largest / variation
     tolerance = rounding_tolerance(size_of(shapes_of(params)), condition=largest / variation, dtype=dtype)
+    if 16 * tolerance > COARSEST:
+        raise SymtheoryError(
+            "a loss that varies far more than its rounding",
+            f"a variation of {variation:.1e} beside values of {largest:.1e} in {dtype}",
+            "use float64, or subtract the constant part of the loss",
+        )
     return Invariance(max(changes) / variation, 16 * tolerance, len(values))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -230,7 +231,7 @@ class A1(Figure):
             ``mirror_position`` (place, axis), and the lengths of their components across the mirror.
         """
         runner = InProcess() if executor is None else executor
-        (result,) = runner.map(self.id, _Compute(device), self.shards(config))
+        (result,) = runner.map(self.id, partial(compute, device=device), self.shards(config))
         for name in (*result.data_vars, *AXES, "sample"):
             result[name].attrs["units"] = "1"
         result["loss"].attrs["long_name"] = "mean squared error"
@@ -275,16 +276,6 @@ class A1(Figure):
                 noise["symmetric"], 1e-12, control=noise["broken"],
             ),
         ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Compute:
-    """:func:`compute` on a device, as something that can be sent to another process."""
-
-    device: str
-
-    def __call__(self, shard: Shard) -> xr.Dataset:
-        return compute(shard, self.device)
 
 
 def _array(t: Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -239,7 +240,7 @@ class A3a(Figure):
         """
         shards = self.shards(config)
         runner = InProcess() if executor is None else executor
-        parts = runner.map(self.id, _Compute(device), shards)
+        parts = runner.map(self.id, partial(compute, device=device), shards)
         models = xr.DataArray(list(MODELS), dims="model")
         result = xr.concat(parts[:2], dim=models, join="exact")
         if config.variants:
@@ -302,16 +303,6 @@ class A3a(Figure):
                 )
             )  # fmt: skip
         return verdicts
-
-
-@dataclass(frozen=True)
-class _Compute:
-    """:func:`compute` on a device, as something that can be sent to another process."""
-
-    device: str
-
-    def __call__(self, shard: Shard) -> xr.Dataset:
-        return compute(shard, self.device)
 
 
 def _stable_mean(sparsity: xr.DataArray, diverged: xr.DataArray) -> xr.DataArray:

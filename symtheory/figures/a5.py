@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -229,7 +230,7 @@ class A5(Figure):
             the line of the start, that line's ``angle``, and how far ``beside`` the line the start is.
         """
         runner = InProcess() if executor is None else executor
-        parts = runner.map(self.id, _Compute(device), self.shards(config))
+        parts = runner.map(self.id, partial(compute, device=device), self.shards(config))
         result = xr.concat(parts, dim=xr.DataArray(list(LANDSCAPES), dims="landscape"), join="exact")
         for name in (*result.data_vars, *AXES):
             result[name].attrs["units"] = "1"
@@ -267,16 +268,6 @@ class A5(Figure):
                         )
                     )  # fmt: skip
         return verdicts
-
-
-@dataclass(frozen=True)
-class _Compute:
-    """:func:`compute` on a device, as something that can be sent to another process."""
-
-    device: str
-
-    def __call__(self, shard: Shard) -> xr.Dataset:
-        return compute(shard, self.device)
 
 
 def _place(start: Start | list[float]) -> tuple[float, float]:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -260,7 +261,7 @@ class A8(Figure):
             ``rank``, ``predicted_rank``, ``ridge_rank``, ``distance`` (seed, decay), the spectra (seed, decay, index).
         """
         runner = InProcess() if executor is None else executor
-        parts = runner.map(self.id, _Compute(device), self.shards(config))
+        parts = runner.map(self.id, partial(compute, device=device), self.shards(config))
         result = xr.concat(parts, dim=xr.DataArray(list(config.seeds), dims="seed"), join="exact")
         result = result.assign_coords(seed=list(config.seeds))
         result["decay"].attrs.update(long_name="weight decay gamma", units="1")
@@ -314,13 +315,3 @@ def _neighbour_distance(result: xr.Dataset) -> float:
     steps = np.sqrt((values.diff("decay") ** 2).sum("index"))
     scale = np.sqrt((values.isel(decay=0) ** 2).sum("index"))
     return float((steps / scale).max())
-
-
-@dataclass(frozen=True)
-class _Compute:
-    """:func:`compute` on a device, as something that can be sent to another process."""
-
-    device: str
-
-    def __call__(self, shard: dict[str, Any]) -> xr.Dataset:
-        return compute(shard, self.device)

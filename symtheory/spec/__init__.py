@@ -14,7 +14,7 @@ from symtheory.spec.families import (
     sign_flip,
 )
 from symtheory.spec.mirror import AxisMirror, BasisMirror, Block, CompositeMirror, Mirror, SwapMirror
-from symtheory.spec.numerics import Rank, numerical_rank, relative_error, rounding_tolerance
+from symtheory.spec.numerics import Rank, largest, numerical_rank, relative_error, rounding_tolerance
 from symtheory.spec.params import Params, Shapes, flatten, params_of, shapes_of, size_of, unflatten
 from symtheory.spec.verdict import Proof, Step, Verdict
 
@@ -39,6 +39,7 @@ __all__ = [
     "from_basis",
     "from_projection",
     "index_permutation",
+    "largest",
     "numerical_rank",
     "params_of",
     "permutation",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from jaxtyping import Float
@@ -72,6 +74,31 @@ def rounding_tolerance(size: int, *, condition: float = 1.0, dtype: torch.dtype 
     True
     """
     return 8.0 * torch.finfo(dtype).eps * max(size, 1) ** 0.5 * max(condition, 1.0)
+
+
+def largest(values: Iterable[float]) -> float:
+    """Largest of some residuals; unlike ``max`` it does not lose a NaN on the way.
+
+    Args:
+        values: Residuals; may be empty.
+
+    Returns:
+        Their maximum, 0 for none.
+
+    Raises:
+        SymtheoryError: If one is not finite.
+
+    >>> largest([0.5, 2.0])
+    2.0
+    """
+    found = 0.0
+    for value in values:
+        if not isfinite(value):
+            raise SymtheoryError(
+                "finite residuals", f"{value}", "find the NaN or the overflow in the loss or its gradient"
+            )
+        found = max(found, value)
+    return found
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Verdict:
         for name, value in (("residual", self.residual), ("control residual", self.control)):
             if value is not None and not isfinite(value):
                 raise SymtheoryError(f"a finite {name}", f"{value}", "find the NaN or the overflow in the check")
+        if not 0 <= self.tolerance < inf:
+            raise SymtheoryError("a finite tolerance of at least 0", f"{self.tolerance}", "justify it by rounding")
 
     @property
     def gap(self) -> float:

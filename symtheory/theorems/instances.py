@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from symtheory.engine.model import Batch, Loss, loss_of
 from symtheory.spec import families
-from symtheory.spec.mirror import Block, Mirror, SwapMirror
+from symtheory.spec.mirror import Block, Mirror
 from symtheory.spec.params import Params, Shapes, flatten, params_of, shapes_of, size_of
 
 #: Tensors of the abstract instances: matrices that can be rotated together, and a vector.
@@ -160,9 +160,9 @@ def random_mirror(kind: str, generator: torch.Generator, shapes: Shapes | None =
             o = orthonormal(n, draw(n - 1), generator)
             return families.from_projection(o @ o.T, s)
         case "rotation":
-            return families.rotation(s, "w", orthonormal(d, draw(d), generator))
+            return families.rotation(s, "w", orthonormal(d, draw(d - 1), generator))  # all d would be a plain sign flip
         case "double rotation":
-            return families.double_rotation(s, {"u": 1, "w": 0}, orthonormal(d, draw(d), generator))
+            return families.double_rotation(s, {"u": 1, "w": 0}, orthonormal(d, draw(d - 1), generator))
         case "permutation":
             i, j = torch.randperm(d, generator=generator)[:2].tolist()
             return families.permutation(s, {"u": 1, "w": 0, "b": 0}, i, j)
@@ -325,15 +325,3 @@ def without_symmetry(instance: Instance) -> Instance:
         The broken instance.
     """
     return replace(instance, name=f"{instance.name}, symmetry broken", loss=instance.broken)
-
-
-def is_axis_aligned(mirror: Mirror) -> bool:
-    """Whether the reflection only permutes coordinates and flips signs.
-
-    Args:
-        mirror: Any mirror.
-
-    Returns:
-        True for swaps and flips.
-    """
-    return isinstance(mirror, SwapMirror)

@@ -247,6 +247,9 @@ def fold(model: nn.Module) -> nn.Module:
 
     Returns:
         A copy; its parameters have their plain names again.
+
+    Raises:
+        SymtheoryError: If parametrisations by others stand on the same tensors.
     """
     plain = copy.deepcopy(model)
     places: dict[int, tuple[nn.Module, dict[str, tuple[int, nn.Parameter]]]] = {}
@@ -257,7 +260,7 @@ def fold(model: nn.Module) -> nn.Module:
         others = set(module.parametrizations) - set(weights)  # type: ignore[arg-type]
         if others:
             raise SymtheoryError("parametrisations by syre only", f"others on {sorted(others)}", "remove those first")
-        # not torch's remove_parametrizations: it takes the property off a class that deep copies share with the original
+        # torch's remove_parametrizations takes the property off a class that deep copies share with the original
         del module._modules["parametrizations"]
         module.__class__ = type(module).__bases__[0]
         _insert(module, weights)

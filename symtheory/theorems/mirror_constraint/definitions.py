@@ -14,6 +14,7 @@ from torch import Tensor
 from symtheory.engine.invariance import invariance_residual
 from symtheory.engine.model import Loss
 from symtheory.engine.symbolic import identity, matrices
+from symtheory.errors import SymtheoryError
 from symtheory.spec.claim import Claim, Erratum
 from symtheory.spec.numerics import relative_error, rounding_tolerance
 from symtheory.spec.params import flatten
@@ -144,6 +145,31 @@ def figure_1_caption() -> Verdict:
     )
 
 
+def oblique_projection() -> Verdict:
+    r"""Definition 2 is called equivalent to one with a generic projection $P$; an oblique $P$ ($P\neq P^T$) fails.
+
+    $P = ((1,1),(0,0))$ satisfies $P^2 = P$, and $\ell_0 = (w_1+w_2)^2 + (w_2-2)^2$ is invariant under $I - 2P$. At
+    $w = (-1, 1)$, where $Pw = 0$, the gradient has a component across.
+
+    Returns:
+        The verdict on Theorem 1.1 for this $P$, which must fail.
+
+    Raises:
+        SymtheoryError: If the example does not meet the printed hypotheses.
+    """
+    p = torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+
+    def loss(w: Tensor) -> Tensor:
+        return (w[0] + w[1]) ** 2 + (w[1] - 2) ** 2
+
+    w, other = (torch.tensor(x, dtype=torch.float64) for x in ((-1.0, 1.0), (0.3, -0.8)))
+    invariance = abs(float(loss(other - 2 * p @ other) - loss(other)))
+    if invariance > 1e-12 or float((p @ p - p).abs().max()) > 0 or float((p @ w).norm()) > 0:
+        raise SymtheoryError("a counterexample that meets the printed hypotheses", f"{invariance}", "mend it")
+    across = p @ torch.func.grad(loss)(w)
+    return Verdict("no gradient across the mirror of an oblique projection", float(across.norm()), 1e-12)
+
+
 def _prove_simple() -> Proof:
     n, nt, w, wt = matrices("n", "n^T", "w", "w^T")
     rules = {nt * n: 1}
@@ -210,16 +236,29 @@ GENERAL = Theorem(
         source=f"{PAPER}, Definition 2",
         title="O-mirror symmetry",
         statement=r"For $O$ with $O^TO = I$ and $R = I - 2OO^T$, $\ell_0$ has the $O$-mirror symmetry if "
-        r"$\ell_0(w) = \ell_0(Rw)$ for all $w$. $P = OO^T$ is a generic orthogonal projection, $R$ is orthogonal, and "
+        r"$\ell_0(w) = \ell_0(Rw)$ for all $w$. $P = OO^T$ is a generic (orthogonal) projection, $R$ is orthogonal, and "
         r"simple reflections with orthogonal normals compose to such an $R$.",
         hypotheses={
             "orthonormal O": "$O^TO = I$",
             "orthogonal normals": "the normals of composed mirrors are orthogonal",
             "invariant loss": "$\\ell_0$ is invariant",
         },
-        verdict="holds",
+        verdict="holds as corrected",
+        correction="With an *orthogonal* projection, $P = P^2 = P^T$; for an oblique one the theorems below fail.",
         chapter="mirror_constraint",
         errata=(
+            Erratum(
+                where="Section 2.1, after Definition 2; also Section 3.2",
+                printed=r"$OO^T$ is a generic projection matrix $P$, so the symmetry can be defined by any $P$; for any projection "
+                r"$\Pi$ the matrix $I-2\Pi$ is orthogonal.",
+                true=r"For *orthogonal* projections, $P = P^2 = P^T$. An oblique $P$ gives $R^2 = I$ but $R$ is not orthogonal, and "
+                "Theorem 1 fails for it.",
+                counterexample=r"$P = ((1,1),(0,0))$, $\ell_0 = (w_1+w_2)^2 + (w_2-2)^2$: invariant under $I-2P$, yet at "
+                r"$w = (-1,1)$, $Pw = 0$, the gradient has $P\nabla\ell_0 = (-2, 0)$.",
+                consequence="Check symmetry of $P$, not only idempotence, before declaring a mirror.",
+                check="symtheory.theorems.mirror_constraint.definitions.oblique_projection",
+                kind="statement",
+            ),
             Erratum(
                 where="Figure 1, caption",
                 printed=r"The mirror surface is $O^T = ((1,-1),(0,0))/\sqrt2$.",
@@ -240,5 +279,5 @@ GENERAL = Theorem(
         "orthogonal normals": _control_oblique,
         "invariant loss": _control_asymmetric,
     },
-    counterexamples={"Figure 1's O": figure_1_caption},
+    counterexamples={"oblique projection": oblique_projection, "Figure 1's O": figure_1_caption},
 )

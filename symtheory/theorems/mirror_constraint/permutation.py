@@ -38,7 +38,7 @@ def permutation_family(seed: int) -> Family:
     g = generator_of(seed)
     params = {"a": normal(g, 4), "b": normal(g, 4), "v": normal(g, 2)}
     f = generic_function(10, g)
-    data = tuple(normal(g, DATA) for _ in range(3))
+    data = tuple(normal(g, DATA) for _ in range(2))
 
     def swap(p: Params) -> Params:
         return {"a": p["b"], "b": p["a"], "v": p["v"]}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
+import sympy
 import torch
 from sympy import Function, Symbol
 
@@ -29,6 +31,9 @@ from symtheory.theorems.instances import (
     generator_of,
 )
 from symtheory.theorems.mirror_constraint.definitions import PAPER
+
+#: Relative distance below which a point counts as on the mirror: what rounding leaves after one projection.
+ON_MIRROR = 1e-12
 
 
 def decay_threshold(loss: Loss, mirror: Mirror, params: Params, batch: Batch) -> float:
@@ -55,7 +60,7 @@ def decay_threshold(loss: Loss, mirror: Mirror, params: Params, batch: Batch) ->
     1.0
     """
     distance = mirror.distance(params)
-    if distance == 0.0:
+    if distance <= ON_MIRROR * float(flatten(dict(params)).norm()):
         raise SymtheoryError("a point off the mirror", "O^T w = 0", "there is nothing to project")
     there, here = evaluate(loss, mirror.symmetrize(params), batch), evaluate(loss, params, batch)
     return float(there - here) / distance**2
@@ -84,7 +89,7 @@ def threshold_residual(
     projected = nearest(params)
     w, u = flatten(params), flatten(projected)
     squared = float((w - u).square().sum())
-    if squared == 0.0:
+    if squared <= (ON_MIRROR * float(w.norm())) ** 2:
         return 1.0  # no gamma makes a point better than itself
     gap = float(evaluate(loss, projected, batch) - evaluate(loss, params, batch))
     threshold, found = gap / squared, 0.0
@@ -201,6 +206,10 @@ def _prove_preference() -> Proof:
     h = Function("h")
     unit = {nt * n: 1, ut * n: 0, nt * u: 0}
     threshold = (lu - lw) / s**2
+
+    def even(a: Any) -> Any:
+        return h(a) + h(-a)
+
     return Proof(
         "A.T1.3",
         "any dimension and rank, any loss, symmetric or not; $w = u + sn$ with $u$ on the mirror, $n$ a unit normal. The last "
@@ -213,11 +222,12 @@ def _prove_preference() -> Proof:
                 "advantage of the projection at decay $\\gamma$, with $\\gamma_0$ put in",
                 (lw + gamma * s**2) - lu - (gamma - threshold) * s**2,
             ),
-            identity("with the symmetry the loss has no slope in $s$", derivative_at_zero(lambda a: h(a) + h(-a), 1)),
+            identity("with the symmetry the loss has no slope in $s$", derivative_at_zero(even)),
             identity(
-                "so $\\gamma_0$ tends to minus half the curvature, a bounded number",
-                derivative_at_zero(lambda a: (h(0) + h(0)) - (h(a) + h(-a)), 2) / 2,
-                -derivative_at_zero(lambda a: h(a) + h(-a), 2) / 2,
+                r"so, by de l'Hôpital twice, $\gamma_0$ tends to minus half the curvature, a bounded number",
+                derivative_at_zero(lambda a: even(sympy.Integer(0)) - even(a), 2)
+                / derivative_at_zero(lambda a: a**2, 2),
+                -derivative_at_zero(even, 2) / 2,
             ),
         ),
     )

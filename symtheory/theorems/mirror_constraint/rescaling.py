@@ -193,7 +193,8 @@ RESCALING = Theorem(
         correction=r"Part 2 needs $(u,w)\neq(0,0)$; then $\gamma_0 = [\ell_0(0,0)-\ell_0(u,w)]/(\|u\|^2+\|w\|^2)$ is exact.",
         chapter="mirror_constraint",
         remark=r"The mirror behind it ($O = I$, both factors change sign) comes from $\rho=-1$. ReLU layers have $\rho>0$ only and "
-        r"lack that mirror; part 1 still holds for them wherever the loss is twice differentiable, by eqs. (38) and (39).",
+        r"lack that mirror. Part 1 still holds for them if the loss is differentiable at the origin: letting $\rho\to0$, the loss "
+        r"is constant on $u = 0$ and on $w = 0$.",
         errata=(
             Erratum(
                 where="Theorem 2, part 2, and eq. (40)",
@@ -215,7 +216,7 @@ RESCALING = Theorem(
             ),
             Erratum(
                 where="Section 3.1, after Theorem 2",
-                printed="Fully connected ReLU networks are named among the models with this symmetry.",
+                printed="Fully connected ReLU networks are cited as previous use of this symmetry.",
                 true=r"They have it for $\rho>0$; eq. (8) asks for every $\rho\neq0$, and the mirror used in the proof is $\rho=-1$.",
                 counterexample=r"$(u\,\mathrm{relu}(wx)-y)^2$ changes under $\rho=-1$.",
                 consequence="A detector must not report a sign-flip mirror for a ReLU rescaling pair.",

@@ -148,6 +148,7 @@ def _prove_rotation() -> Proof:
     on = {nt * n: 1, nt * w: 0, wt * n: 0}
     rest, restt, v, vt = matrices("W_{/i}", "W_{/i}^T", "v", "v^T")
     sigma = Symbol("sigma_i", real=True)
+    left, y = matrices("U", "y")
     split = {nt * n: 1, nt * rest: 0, restt * n: 0}
     return Proof(
         "A.T3",
@@ -161,6 +162,12 @@ def _prove_rotation() -> Proof:
             ),
             identity("so the loss is even along it, for every $z$", derivative_at_zero(lambda a: h(a) + h(-a))),
             identity("directly: the gradient of $f(W^TW)$ is $W(G + G^T)$", nt * (w * (g + gt)), 0, on),
+            identity(
+                "double rotation: $U$ is reversed along $n$ at the same time",
+                (left + s * y * nt) * (1 - 2 * n * nt),
+                left - s * y * nt,
+                {nt * n: 1, left * n: 0},
+            ),
             identity(
                 "part 2: removing $\\sigma_i$ lowers $W^TW$ by $\\sigma_i^2vv^T$, the squared norm by $\\sigma_i^2$",
                 (restt + sigma * v * nt) * (rest + sigma * n * vt) - restt * rest,

@@ -12,6 +12,7 @@ from symtheory.engine.descent import optimizers, trajectory
 from symtheory.engine.model import Loss
 from symtheory.engine.symbolic import identity, matrices
 from symtheory.spec.claim import Claim, Erratum
+from symtheory.spec.numerics import largest
 from symtheory.spec.params import Params, flatten
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
@@ -59,7 +60,7 @@ def drift(
             yield samples[int(torch.randint(len(samples), (), generator=generator))]
 
     path = trajectory(loss, start, islice(stream(), steps), optimizers(lr, 0.0)["SGD"])
-    return max(condition(params) for params in path)
+    return largest(condition(params) for params in path)
 
 
 def _rank_deficiency(params: Params) -> float:
@@ -184,7 +185,7 @@ STATIONARY = Theorem(
         errata=(
             Erratum(
                 where="Section 2.2, after Corollary 1",
-                printed="Every stationary point of the landscape implies a stationary condition.",
+                printed=r"Every stationary point $\theta^*$ of the landscape implies a stationary condition (read: $\theta = \theta^*$).",
                 true="Under full-batch GD. Under SGD it needs every *sample's* gradient to vanish there.",
                 counterexample=r"$\ell = \tfrac12(\theta-x)^2$, $x=\pm1$: $\theta=0$ minimises $E\,\ell$; one SGD step leaves it.",
                 consequence="A zero full-batch gradient does not certify an absorbing state; test per-sample gradients.",

@@ -16,6 +16,11 @@ from scipy.stats import chi
 from symtheory.engine.directions import unseen_directions
 from symtheory.engine.statistics import clopper_pearson, fitted_exponent
 from symtheory.errors import SymtheoryError
+from symtheory.figures.base import PRESETS
+from symtheory.figures.syre_collapse import SyreCollapse
+from symtheory.figures.syre_strength import SyreStrength
+from symtheory.plots.style import Drawing
+from symtheory.plots.syre import figure_collapse, figure_strength
 from symtheory.spec import relative_error
 from symtheory.theorems.instances import KINDS, NETWORKS, abstract, generator_of, normal
 from symtheory.theorems.syre_bounds import (
@@ -395,3 +400,29 @@ def test_differences_of_one_bias_are_those_of_the_loss():
         naive = anchored(centre + c.point) - anchored(centre + c.point - 2 * p @ c.point)
         naive /= float((p @ c.point).norm())
         assert float(differences(c, bias[None])[0, k]) == pytest.approx(naive, rel=1e-9)
+
+
+@pytest.fixture(scope="module", params=[SyreCollapse, SyreStrength])
+def experiment(request):
+    figure = request.param()
+    return figure, figure.run(figure.presets["smoke"])
+
+
+def test_the_experiments_support_their_claims(experiment):
+    figure, result = experiment
+    assert [v for v in figure.check(result) if not v.holds] == []
+    canvas = figure_collapse(result) if isinstance(figure, SyreCollapse) else figure_strength(result)
+    assert Drawing(canvas)._repr_png_().startswith(b"\x89PNG")
+    assert all(ax.get_xlabel() for ax in canvas.axes)
+    assert set(figure.presets) == set(PRESETS)
+
+
+def test_the_experiments_can_fail(experiment):
+    """A bias passed off as plain decay, and a bound that promises more."""
+    figure, result = experiment
+    if isinstance(figure, SyreCollapse):
+        wrong = result.isel(sigma0=[3, 2, 1, 3]).assign_coords(sigma0=result["sigma0"].values)
+    else:
+        wrong = result.assign(bound=result["bound"] + 0.1, exponent=-result["exponent"])
+    found = figure.check(wrong)
+    assert sum(not v.holds for v in found) >= len(found) / 2

@@ -8,15 +8,17 @@ constant.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import pi, sqrt
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
 from symtheory.engine.statistics import fitted_exponent
 from symtheory.errors import SymtheoryError
-from symtheory.figures.base import Config, Preset
+from symtheory.figures.base import Config, Executor, Figure, InProcess, Preset, Shard
 from symtheory.spec.verdict import Verdict
 from symtheory.theorems.syre_bounds.bounds import break_probability
 from symtheory.theorems.syre_bounds.ensembles import orthogonal_reflections, permutation_network, scalings, success
@@ -49,23 +51,17 @@ class Settings(Config):
             raise SymtheoryError("positive settings", f"{self}", "see symtheory.figures.syre_strength.Settings")
 
 
-PRESETS: dict[Preset, Settings] = {
-    "smoke": Settings(sigma0=(1.0, 10.0, 100.0), draws=1000),
-    "page": Settings(),
-    "paper": Settings(draws=100_000),
-}
-
-
-def run(config: Settings) -> xr.Dataset:
+def compute(shard: Shard) -> xr.Dataset:
     """Count and fit.
 
     Args:
-        config: Settings.
+        shard: The fields of :class:`Settings`.
 
     Returns:
-        ``probability``, ``low``, ``high``, ``bound``, ``printed`` (case, sigma0); ``x``, ``strength`` (scaling,
-        point), ``exponent``, ``error``, ``predicted``, ``prefactor`` (scaling).
+        See :meth:`SyreStrength.run`.
     """
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in shard.items()}
+    config = Settings(**given)
     cases = {
         "exchanged neurons": permutation_network(config.seed, config.hidden, config.gamma),
         "orthogonal reflections": orthogonal_reflections(config.seed, config.reflections, 1, config.gamma),
@@ -103,35 +99,79 @@ def run(config: Settings) -> xr.Dataset:
     return result
 
 
-def check(result: xr.Dataset) -> list[Verdict]:
-    """No interval lies below its bound, and the exponents are those of the bounds.
+class SyreStrength(Figure):
+    """Strength of removal against its bounds."""
 
-    Args:
-        result: From :func:`run`.
+    id: ClassVar[str] = "syre-strength"
+    title: ClassVar[str] = "Strength of removal against its bounds"
+    source: ClassVar[str] = "Paper B, Theorem 4 and Corollary 1"
+    claim: ClassVar[str] = (
+        "The probability that every reflection is broken lies above its bound; the strength of differences falls as "
+        "the inverse of the number of reflections, and the slope grows as the root of the rank."
+    )
+    presets: ClassVar[Mapping[Preset, Settings]] = {
+        "smoke": Settings(sigma0=(1.0, 10.0, 100.0), draws=1000),
+        "page": Settings(),
+        "paper": Settings(draws=100_000),
+    }
 
-    Returns:
-        Verdicts; the control of the first kind is the bound with four times the strength promised.
-    """
-    found = []
-    for name in result["case"].values:
-        part = result.sel(case=name)
-        shortfall = float((part["bound"] - part["high"]).clip(min=0).max())
-        conservative = float((part["probability"] - part["printed"]).max())
-        found.append(
-            Verdict(f"{name}: largest shortfall of the counted probability below the bound", shortfall, 1e-4, seed=0)
-        )
-        found.append(
-            Verdict(
-                f"{name}: somewhere the printed constant promises less by a fifth or more",
-                max(0.0, 0.2 - conservative),
-                1e-9,
-                seed=0,
+    def shards(self, config: Settings) -> list[Shard]:
+        """One shard: it takes seconds.
+
+        Args:
+            config: Settings.
+
+        Returns:
+            Settings of the shard.
+        """
+        return [config.to_json()]
+
+    def run(self, config: Settings, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
+        """Count and fit.
+
+        Args:
+            config: Settings.
+            device: The CPU; the experiment is too small for anything else.
+            executor: Maps over the shards.
+
+        Returns:
+            ``probability``, ``low``, ``high``, ``bound``, ``printed`` (case, sigma0); ``x``, ``strength`` (scaling,
+            point), ``exponent``, ``error``, ``predicted``, ``prefactor`` (scaling).
+        """
+        (result,) = (executor or InProcess()).map(self.id, compute, self.shards(config))
+        return result
+
+    def check(self, result: xr.Dataset) -> list[Verdict]:
+        """No interval lies below its bound, and the exponents are those of the bounds.
+
+        Args:
+            result: From :meth:`run`.
+
+        Returns:
+            Verdicts; the control of the first kind is the bound with four times the strength promised.
+        """
+        found = []
+        for name in result["case"].values:
+            part = result.sel(case=name)
+            shortfall = float((part["bound"] - part["high"]).clip(min=0).max())
+            conservative = float((part["probability"] - part["printed"]).max())
+            found.append(
+                Verdict(
+                    f"{name}: largest shortfall of the counted probability below the bound", shortfall, 1e-4, seed=0
+                )
             )
-        )
-    for name in result["scaling"].values:
-        row = result.sel(scaling=name)
-        gap = abs(float(row["exponent"]) - float(row["predicted"]))
-        found.append(
-            Verdict(f"{name}: deviation of the exponent", gap, 0.05, settings={"exponent": float(row["exponent"])})
-        )
-    return found
+            found.append(
+                Verdict(
+                    f"{name}: somewhere the printed constant promises less by a fifth or more",
+                    max(0.0, 0.2 - conservative),
+                    1e-9,
+                    seed=0,
+                )
+            )
+        for name in result["scaling"].values:
+            row = result.sel(scaling=name)
+            gap = abs(float(row["exponent"]) - float(row["predicted"]))
+            found.append(
+                Verdict(f"{name}: deviation of the exponent", gap, 0.05, settings={"exponent": float(row["exponent"])})
+            )
+        return found

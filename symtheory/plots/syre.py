@@ -16,7 +16,7 @@ def plot_collapse(result: xr.Dataset, axes: Sequence[Axes]) -> Sequence[Axes]:
     """Distance to the nearest mirror during training, one axis for each activation and start.
 
     Args:
-        result: From :func:`symtheory.figures.syre_collapse.run`.
+        result: From :class:`symtheory.figures.syre_collapse.SyreCollapse`.
         axes: As many axes as activations times starts.
 
     Returns:
@@ -41,13 +41,13 @@ def figure_collapse(result: xr.Dataset) -> Figure:
     """The whole figure.
 
     Args:
-        result: From :func:`symtheory.figures.syre_collapse.run`.
+        result: From :class:`symtheory.figures.syre_collapse.SyreCollapse`.
 
     Returns:
         The figure.
     """
     with style():
-        figure, axes = canvas(4, width=2.9, height=3.6, sharey=True)
+        figure, axes = canvas(4, width=2.3, height=3.0, sharey=True)
         plot_collapse(result, axes)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
@@ -57,7 +57,7 @@ def plot_guarantee(result: xr.Dataset, ax: Axes) -> Axes:
     """Counted probabilities with intervals against the bound, over the size of the bias.
 
     Args:
-        result: From :func:`symtheory.figures.syre_strength.run`.
+        result: From :class:`symtheory.figures.syre_strength.SyreStrength`.
         ax: Where to draw.
 
     Returns:
@@ -68,11 +68,13 @@ def plot_guarantee(result: xr.Dataset, ax: Axes) -> Axes:
         x, y = part["sigma0"].values, part["probability"].values
         error = np.abs(part[["low", "high"]].to_array().values - y)
         ax.errorbar(x, y, yerr=error, fmt="os^"[k % 3], color=COLORS[k], markersize=4, label=f"{name}, counted")
-        ax.plot(x, part["bound"], color=COLORS[k], linewidth=1.2, label="its bound")
-        ax.plot(x, part["printed"], color=COLORS[k], linewidth=1.0, linestyle=":", label="its bound as printed")
+        ax.plot(x, part["bound"], color=COLORS[k], linewidth=1.2, label="corrected bound" if k == 0 else None)
+        ax.plot(
+            x, part["printed"], color=COLORS[k], linewidth=1.0, linestyle=":", label="printed bound" if k == 0 else None
+        )
     ax.set(xscale="log", ylim=(-0.02, 1.02), xlabel=r"$\sigma_0$")
     ax.set_ylabel(r"$\Pr(\min_i|\Delta_i|>\epsilon)$")
-    ax.legend(fontsize=7)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, fontsize=9)
     return ax
 
 
@@ -80,7 +82,7 @@ def plot_scalings(result: xr.Dataset, ax: Axes) -> Axes:
     """Strengths against number and rank with fitted lines.
 
     Args:
-        result: From :func:`symtheory.figures.syre_strength.run`.
+        result: From :class:`symtheory.figures.syre_strength.SyreStrength`.
         ax: Where to draw.
 
     Returns:
@@ -93,7 +95,7 @@ def plot_scalings(result: xr.Dataset, ax: Axes) -> Axes:
         line = part["prefactor"].values * x ** part["exponent"].values
         ax.plot(x, line, color=COLORS[k], linewidth=1.2, label=f"{name}: {float(part['exponent']):+.2f}")
     ax.set(xscale="log", yscale="log", xlabel=r"$N$, $r$", ylabel=r"strength in units of $\gamma\sigma_0$")
-    ax.legend(fontsize=7)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, fontsize=9)
     return ax
 
 
@@ -101,13 +103,13 @@ def figure_strength(result: xr.Dataset) -> Figure:
     """Guarantee and scalings side by side.
 
     Args:
-        result: From :func:`symtheory.figures.syre_strength.run`.
+        result: From :class:`symtheory.figures.syre_strength.SyreStrength`.
 
     Returns:
         The figure.
     """
     with style():
-        figure, axes = canvas(2, width=5.2, height=4.0)
+        figure, axes = canvas(2, width=4.2, height=4.4)
         plot_guarantee(result, axes[0])
         plot_scalings(result, axes[1])
         axes[1].axhline(1, color=MUTED, linewidth=0.5)

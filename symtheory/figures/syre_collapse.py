@@ -208,7 +208,7 @@ class SyreCollapse(Figure):
         return result
 
     def check(self, result: xr.Dataset) -> list[Verdict]:
-        r"""Plain decay stays on mirrors, for $\tanh$ falls onto them; with a bias a distance proportional to it is left.
+        r"""Plain decay stays on mirrors, for $\tanh$ falls onto them; a bias leaves a distance proportional to it.
 
         Args:
             result: From :meth:`run`.

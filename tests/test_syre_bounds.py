@@ -1,6 +1,6 @@
 """Evidence for paper B's Definition 1, Propositions 1 to 3, Lemma 1, Theorems 1 to 4, Corollary 1 and eq. (13).
 
-Proofs, controls and counterexamples of every claim run in test_mirror_constraint.py, which goes through the whole
+Proofs, controls and counterexamples of every claim run in test_theorems.py, which goes through the whole
 registry. Here: laws on random instances, probabilities against Clopper-Pearson intervals, fitted exponents, and the
 bounds as functions.
 """

@@ -19,7 +19,7 @@ from shlex import split
 from rich.console import Console
 from rich.progress import track
 
-from tests.mutation.table import MUTANTS, Mutant
+from tests.mutation.table import MUTANTS, Mutant, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("symtheory", "tests", "book", "benchmarks", "conftest.py", "pyproject.toml", "Makefile")
@@ -132,8 +132,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="breaks whose file or description contains this")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--table", action="store_true", help="print the table for CONTRIBUTING.md and stop")
     options = parser.parse_args()
     console = Console()
+    if options.table:
+        console.print(markdown(), markup=False, highlight=False, soft_wrap=True)
+        return 0
     chosen = [m for m in MUTANTS if options.only in m.file or options.only in m.what]
     if faults := sound(sorted({m.tests for m in chosen}), options.workers):
         console.print("[bold red]these tests fail without any break:[/]")

@@ -236,3 +236,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/test_ledger.py",
     ),
 )
+
+
+def markdown() -> str:
+    """The table as CONTRIBUTING.md shows it; ``python -m tests.mutation --table`` prints it.
+
+    Returns:
+        Markdown.
+    """
+    rows = [f"| `{m.file}` | {m.what} | `{m.tests.replace('|', chr(92) + '|')}` |" for m in MUTANTS]
+    return "\n".join(["| file | the break | the tests that notice |", "|---|---|---|", *rows])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.func import grad, jacrev, vjp
 
 from symtheory.engine.model import Batch, Loss
+from symtheory.engine.tracing import traced
 from symtheory.errors import SymtheoryError
 from symtheory.spec.mirror import Mirror
 from symtheory.spec.params import Params, flatten, shapes_of, size_of, unflatten
@@ -47,26 +48,55 @@ def gradient(loss: Loss, params: Params, batch: Batch) -> Params:
     return grad(loss)(params, batch)
 
 
-def hvp_of(loss: Loss, params: Params, batch: Batch) -> Callable[[Params], Params]:
+def hvp_of(loss: Loss, params: Params, batch: Batch, *, repeated: bool = False) -> Callable[[Params], Params]:
     r"""Hessian-vector product $v \mapsto \nabla^2\ell(\theta, x)\,v$ with the gradient's graph built once.
 
     Reverse over reverse: the Jacobian of the gradient is symmetric, so its vector-Jacobian product is the HVP, and the
-    cached graph makes repeated products cheap.
+    cached graph makes repeated products cheap. It holds the activations of the forward and of the backward pass for
+    as long as the returned function lives; memory is O(parameters + activations) and no matrix is formed.
 
     Args:
         loss: The loss.
         params: Point $\theta$.
         batch: Data $x$.
+        repeated: Also record and fold that graph (:mod:`symtheory.engine.tracing`). It costs about two products and
+            pays from some ten on; folded constants replace the activations they are made of.
 
     Returns:
         A function from and to parameter-shaped dicts.
+
+    Raises:
+        SymtheoryError: If the gradient at $\theta$ is not finite, or later a product.
 
     >>> h = hvp_of(lambda p, _: p["w"][0] ** 2 * p["w"][1], {"w": torch.tensor([1.0, 3.0])}, None)
     >>> h({"w": torch.tensor([1.0, 0.0])})["w"]
     tensor([6., 2.])
     """
-    pullback = vjp(lambda p: grad(loss)(p, batch), params)[1]
-    return lambda v: pullback(v)[0]
+    slope, pullback = vjp(lambda p: grad(loss)(p, batch), params)[:2]
+    _require_finite(slope, "gradient", "move to parameters where the loss is differentiable")
+
+    def product(vector: Params) -> Params:
+        return pullback(vector)[0]
+
+    apply = product
+    if repeated:
+        generator = torch.Generator().manual_seed(0)
+        example = {k: torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device) for k, p in params.items()}
+        apply = traced(product, example)
+
+    def checked(vector: Params) -> Params:
+        image = apply(vector)
+        _require_finite(image, "Hessian-vector product", "check the vector, and that the loss is twice differentiable")
+        return image
+
+    return checked
+
+
+def _require_finite(tensors: Params, name: str, remedy: str) -> None:
+    """A sum is not finite if an entry is not; only then is every entry looked at."""
+    for key, t in tensors.items():
+        if not bool(torch.isfinite(t.sum())) and not bool(torch.isfinite(t).all()):
+            raise SymtheoryError(f"a finite {name}", f"{key!r} with NaN or infinity", remedy)
 
 
 def normal_basis(mirror: Mirror, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -137,7 +167,7 @@ def lowest_normal_curvature(loss: Loss, params: Params, batch: Batch, mirror: Mi
     if mirror.rank <= DENSE_RANK:
         block = restricted_hessian(loss, params, batch, normal_basis(mirror), names)
         return float(torch.linalg.eigvalsh(block)[0])
-    product, shapes, n = hvp_of(loss, params, batch), mirror.shapes, size_of(mirror.shapes)
+    product, shapes, n = hvp_of(loss, params, batch, repeated=True), mirror.shapes, size_of(mirror.shapes)
 
     def project(flat: Tensor) -> Tensor:
         return flatten(mirror.project(unflatten(flat, shapes)))

@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt
 	if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1; then \
 	  echo "making $(VENV) with $$("$$host" --version)"; "$$host" -m venv --clear $(VENV); \
 	fi
-	$(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[book,data,distributed,dev]"
+	$(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[bench,book,data,distributed,dev]"
 	@touch $@
 
 # Tests run in $(JOBS) processes with one thread each. Every run records which claims were tested and how it went.
@@ -95,7 +95,7 @@ format: $(STAMP) ## put the code in order
 	$(PYTHON) -m ruff check --fix .
 
 bench: $(STAMP) ## the benchmarks
-	@shopt -s nullglob; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+	$(PYTHON) -m benchmarks
 
 mutants: $(STAMP) ## break the library in the places listed in CONTRIBUTING.md; every break has to be caught
 	$(PYTHON) -m tests.mutation

@@ -1,5 +1,7 @@
 """Time each figure's sweep against the plain loop in one process; print figure, ratio, seconds, reference seconds.
 
+``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`.
+
 The sweep is run whole, at its paper preset. The loop is timed on slices, in turn with the sweep, and extrapolated; of
 several slices the *fastest* counts, which lowers the ratio. The slices also check that both give the same weights.
 """
@@ -10,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import median
 from typing import Annotated
 
@@ -19,45 +21,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import reference
+from benchmarks import products, reference
+from benchmarks.timing import Timing, timed
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a3a, a8
 from symtheory.spec.numerics import relative_error
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One benchmark.
-
-    Attributes:
-        figure: Id.
-        ratio: Reference seconds over seconds.
-        seconds: The sweep at its paper preset, median over repeats.
-        reference_seconds: The plain loop over all configurations, extrapolated from its fastest slice.
-        slice_steps: Steps of a slice, per configuration timed.
-        relative_error: Largest relative difference of the weights after a slice.
-    """
-
-    figure: str
-    ratio: float
-    seconds: float
-    reference_seconds: float
-    slice_steps: int
-    relative_error: float
-
-
-def timed(function: Callable[[], object]) -> float:
-    """Wall time of one call.
-
-    Args:
-        function: What to call.
-
-    Returns:
-        Seconds.
-    """
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
 
 
 def bench_a3a(repeats: int = 3, steps: int = 1500) -> Timing:
@@ -130,11 +98,15 @@ def bench_a8(repeats: int = 1, steps: int = 1500) -> Timing:
     return Timing("A8", total / seconds, seconds, total, steps, error)
 
 
-BENCHMARKS: dict[str, Callable[[], Timing]] = {"A3a": bench_a3a, "A8": bench_a8}
+BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
+    "A3a": bench_a3a,
+    "A8": bench_a8,
+    "HVP": products.bench_hvp,
+}
 
 
 def main(
-    figure: Annotated[str | None, typer.Argument(help="Id of one figure; all without it.")] = None,
+    figure: Annotated[str | None, typer.Argument(help="Id of one figure, or HVP; all without it.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -143,7 +115,8 @@ def main(
         names = [n for n in BENCHMARKS if figure is None or n.lower() == figure.lower()]
         if not names:
             raise SymtheoryError(f"a figure among {', '.join(BENCHMARKS)}", repr(figure), "name one, or none for all")
-        found = [BENCHMARKS[n]() for n in names]
+        results = [BENCHMARKS[n]() for n in names]
+        found = [t for r in results for t in (r if isinstance(r, list) else [r])]
     except SymtheoryError as error:
         Console(stderr=True).print(f"error: {error}", highlight=False)
         raise typer.Exit(2) from error
@@ -153,10 +126,10 @@ def main(
         )
         sys.stdout.write("\n")
         return
-    table = Table("figure", "ratio", "seconds", "reference s (extrapolated)", "same weights to")
+    table = Table("figure", "ratio", "seconds", "reference s", "same result to")
     for t in found:
         table.add_row(
-            t.figure, f"{t.ratio:.0f}", f"{t.seconds:.2f}", f"{t.reference_seconds:.0f}", f"{t.relative_error:.1e}"
+            t.figure, f"{t.ratio:.3g}", f"{t.seconds:.3g}", f"{t.reference_seconds:.3g}", f"{t.relative_error:.1e}"
         )
     Console().print(table)
 

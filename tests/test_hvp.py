@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import products
 from symtheory.engine import tracing
 from symtheory.engine.model import loss_of
 from symtheory.engine.operators import dense_hessian, gradient, hvp_of
@@ -17,7 +18,10 @@ from symtheory.theorems.instances import all_kinds, generator_of, normal
 
 MODELS = {
     "tanh": (lambda: nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)), nn.functional.mse_loss),
-    "gelu": (lambda: nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.LayerNorm(6), nn.Linear(6, 3)), nn.functional.mse_loss),
+    "gelu": (
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.LayerNorm(6), nn.Linear(6, 3)),
+        nn.functional.mse_loss,
+    ),
     "softmax": (lambda: nn.Sequential(nn.Linear(5, 4), nn.SiLU(), nn.Linear(4, 3)), nn.functional.cross_entropy),
     "convolution": (
         lambda: nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(6, 3)),
@@ -163,3 +167,17 @@ def test_a_million_normals_need_a_few_dozen_vectors_of_memory():
     value, vectors = map(float, run.stdout.split())
     assert value == pytest.approx(-7.0, rel=1e-8)
     assert vectors < 80
+
+
+def test_benchmark_compares_equal_products():
+    pytest.importorskip("curvlinops", reason="the bench extra is not installed")
+    ways, size = products.contenders((5, 7, 3), 11)
+    v = torch.randn(size, generator=generator_of(0))
+    images = {name: way(v).detach() for name, way in ways.items()}
+    assert all(relative_error(image, images["curvlinops"]) < 1e-5 for image in images.values())
+
+
+def test_benchmark_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(products, "find_spec", lambda _: None)
+    with pytest.raises(SymtheoryError, match=r"expected curvlinops.*pip install"):
+        products.contenders((5, 7, 3), 11)

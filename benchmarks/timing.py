@@ -1,0 +1,42 @@
+"""What a benchmark reports, and its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One benchmark.
+
+    Attributes:
+        figure: Id, and what it was compared with where there are several.
+        ratio: Reference seconds over seconds.
+        seconds: The sweep at its paper preset, median over repeats.
+        reference_seconds: The plain loop over all configurations, extrapolated from its fastest slice.
+        slice_steps: Steps of a slice, per configuration timed; products of a slice.
+        relative_error: Largest relative difference of the weights after a slice, or of the products.
+    """
+
+    figure: str
+    ratio: float
+    seconds: float
+    reference_seconds: float
+    slice_steps: int
+    relative_error: float
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Wall time of one call.
+
+    Args:
+        function: What to call.
+
+    Returns:
+        Seconds.
+    """
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin

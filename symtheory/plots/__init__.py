@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from symtheory.plots.a1 import figure_a1
+from symtheory.plots.a2 import figure_a2
 from symtheory.plots.a3a import figure_a3a
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
@@ -14,6 +15,7 @@ from symtheory.plots.style import Drawing
 #: Id of a figure to the function that draws its result.
 PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A1": figure_a1,
+    "A2": figure_a2,
     "A3a": figure_a3a,
     "A5": figure_a5,
     "A8": figure_a8,

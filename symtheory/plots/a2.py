@@ -11,7 +11,7 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
 from symtheory.figures.a2 import VARIANTS, landscape, lowest_place
-from symtheory.plots.style import BLUE, INK, MUTED, ORANGE, style
+from symtheory.plots.style import BLUE, INK, MUTED, ORANGE, PAPER, style
 
 #: Entries below this part of the largest are drawn on a linear scale, near white.
 LINEAR = 1e-3
@@ -35,6 +35,7 @@ def _matrix(result: xr.Dataset, variant: str, ax: Axes) -> object:
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(True)
+    ax.set(xlabel="basis vector", ylabel="basis vector")
     ax.set_title(f"Hessian {variant}")
     return image
 
@@ -89,5 +90,5 @@ def figure_a2(result: xr.Dataset) -> Figure:
         figure = Figure(figsize=(9.2, 8.0))
         grid = figure.subplots(2, 2)
         plot_a2(result, list(grid.flat))
-        grid[1, 0].legend(loc="upper center")
+        grid[1, 0].legend(loc="upper center", frameon=True, framealpha=1, facecolor=PAPER, edgecolor="none")
     return figure

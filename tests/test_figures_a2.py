@@ -19,6 +19,11 @@ def result():
     return FIGURE.run(FIGURE.presets["smoke"])
 
 
+@pytest.fixture(scope="module")
+def fine():
+    return FIGURE.run(a2.Settings(grid=1001, reach=0.2))
+
+
 def test_checks_hold_and_their_controls_miss(result):
     verdicts = FIGURE.check(result)
     assert len(verdicts) == 6
@@ -89,8 +94,7 @@ def test_basis_is_orthogonal_and_the_spectrum_does_not_depend_on_it(result):
 
 
 @pytest.mark.parametrize("factor", [0.9, 0.999, 1.001, 1.1, 3.0])
-def test_wells_leave_the_mirror_at_the_critical_decay(factor):
-    fine = FIGURE.run(a2.Settings(grid=4001))
+def test_wells_leave_the_mirror_at_the_critical_decay(factor, fine):
     assert (a2.lowest_place(fine, factor) != 0) == (factor < 1)
 
 

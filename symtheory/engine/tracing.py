@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 
 from symtheory.spec.numerics import relative_error
 from symtheory.spec.params import Params, flatten
@@ -77,7 +78,7 @@ def fold(graph: fx.GraphModule) -> int:
         if node.op == "get_attr":
             known[node] = getattr(graph, str(node.target))
         elif _foldable(node) and all(n in known for n in node.all_input_nodes):
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: known[n])
+            args, kwargs = map_arg((node.args, node.kwargs), lambda n: known[n])
             with torch.no_grad():
                 value = node.target(*args, **kwargs)  # type: ignore[operator]
             largest = max(known[n].numel() for n in node.all_input_nodes)

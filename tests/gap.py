@@ -21,7 +21,8 @@ report := function(g)
   classes := ConjugacyClassesSubgroups(p);
   lengths := List(classes, Size);
   small := Sum(Filtered(classes, c -> IsPrimeInt(Size(Representative(c)))), Size);
-  Print(Size(p), "|", Length(classes), "|", Sum(lengths), "|", small, "|", Length(MinimalGeneratingSet(p)), "|", images, "\\n");
+  Print(Size(p), "|", Length(classes), "|", Sum(lengths), "|", small, "|");
+  Print(Length(MinimalGeneratingSet(p)), "|", images, "\\n");
 end;;
 """
 

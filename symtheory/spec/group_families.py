@@ -19,7 +19,9 @@ from symtheory.spec.groups import FiniteGroup
 LIMIT = 2000
 
 
-def _closed(generators: Sequence[Any], times: Callable[[Any, Any], Any], key: Callable[[Any], Hashable], limit: int) -> tuple[list[Any], np.ndarray]:
+def _closed(
+    generators: Sequence[Any], times: Callable[[Any, Any], Any], key: Callable[[Any], Hashable], limit: int
+) -> tuple[list[Any], np.ndarray]:
     """All products of the generators, the identity first, and the number of every product of an element and a generator."""
     first = generators[0]
     # the identity is the power of any element that follows a full round
@@ -44,7 +46,9 @@ def _closed(generators: Sequence[Any], times: Callable[[Any, Any], Any], key: Ca
             if k == len(elements):
                 if k >= limit:
                     raise SymtheoryError(
-                        f"a group of order at most {limit}", "a larger one", f"pass limit= above {limit}, if memory allows"
+                        f"a group of order at most {limit}",
+                        "a larger one",
+                        "pass a larger limit",
                     )
                 elements.append(image)
             row.append(k)

@@ -35,14 +35,19 @@ class Representation:
         m, group = self.matrices, self.group
         if m.dim() != 3 or m.shape[0] != group.order or m.shape[1] != m.shape[2] or m.dtype != torch.float64:
             raise SymtheoryError(
-                f"one square float64 matrix for each of {group.order} elements", f"{tuple(m.shape)}, {m.dtype}", "stack them"
+                f"one square float64 matrix for each of {group.order} elements",
+                f"{tuple(m.shape)}, {m.dtype}",
+                "stack them",
             )
         unit = float((m[0] - torch.eye(self.dim, dtype=torch.float64)).abs().max())
         scale = float(m.abs().max()) ** 2 * self.dim
-        error = max((float((m @ m[g] - m[group.table[:, g]]).abs().max()) for g in group.generators), default=0.0)
+        products = (float((m @ m[g] - m[group.table[:, g]]).abs().max()) for g in group.generators)
+        error = max(products, default=0.0)
         if not max(unit, error / scale) <= HOMOMORPHISM:
             raise SymtheoryError(
-                "a representation, rho(a) rho(b) = rho(ab)", f"an error of {max(unit, error):.2g}", "check the generators"
+                "a representation, rho(a) rho(b) = rho(ab)",
+                f"an error of {max(unit, error):.2g}",
+                "check the generators",
             )
 
     def __repr__(self) -> str:
@@ -136,7 +141,9 @@ def from_generators(group: FiniteGroup, images: Mapping[int, Tensor], name: str 
         SymtheoryError: If a generator is missing or the matrices violate a relation of the group.
     """
     if set(images) != set(group.generators):
-        raise SymtheoryError(f"matrices for {sorted(set(group.generators))}", f"{sorted(images)}", "name every generator")
+        raise SymtheoryError(
+            f"matrices for {sorted(set(group.generators))}", f"{sorted(images)}", "name every generator"
+        )
     given = {g: m.double() for g, m in images.items()}
     d = next(iter(given.values())).shape[0] if given else 1
     made, queue = {0: torch.eye(d, dtype=torch.float64)}, [0]
@@ -188,17 +195,23 @@ def character(group: FiniteGroup, turns: Sequence[float]) -> Representation:
     Returns:
         Dimension 1 if all turns are multiples of one half, else 2.
 
+    Raises:
+        SymtheoryError: If there is not one turn a generator, or a turn does not fit its order.
+
     >>> from symtheory.spec.group_families import cyclic
     >>> character(cyclic(6), [1 / 2]).dim, character(cyclic(6), [1 / 3]).dim
     (1, 2)
     """
     if len(turns) != len(group.generators):
-        raise SymtheoryError(f"{len(group.generators)} turns, one a generator", f"{len(turns)}", "follow group.generators")
+        raise SymtheoryError(
+            f"{len(group.generators)} turns, one a generator", f"{len(turns)}", "follow group.generators"
+        )
     if all(float(2 * t).is_integer() for t in turns):
         images = [torch.tensor([[cos(2 * pi * t)]], dtype=torch.float64).round() for t in turns]
     else:
         images = [
-            torch.tensor([[cos(a), -sin(a)], [sin(a), cos(a)]], dtype=torch.float64) for a in (2 * pi * t for t in turns)
+            torch.tensor([[cos(a), -sin(a)], [sin(a), cos(a)]], dtype=torch.float64)
+            for a in (2 * pi * t for t in turns)
         ]
     return from_generators(group, dict(zip(group.generators, images, strict=True)), "character")
 

@@ -18,11 +18,14 @@ from symtheory.spec.groups import FiniteGroup
 #: Default bound on the order; a multiplication table takes 4 n^2 bytes.
 LIMIT = 2000
 
+#: Matrices with a larger condition number count as singular.
+SINGULAR = 1e8
+
 
 def _closed(
     generators: Sequence[Any], times: Callable[[Any, Any], Any], key: Callable[[Any], Hashable], limit: int
 ) -> tuple[list[Any], np.ndarray]:
-    """All products of the generators, the identity first, and the number of every product of an element and a generator."""
+    """All products of the generators, the identity first, and the numbers of element times generator."""
     first = generators[0]
     # the identity is the power of any element that follows a full round
     identity, power = None, first
@@ -123,6 +126,10 @@ def from_matrices(
     shape = next(iter(shapes), ())
     if len(shapes) != 1 or len(shape) != 2 or shape[0] != shape[1]:
         raise SymtheoryError("square matrices of one size", f"shapes {sorted(shapes)}", "use generators of one degree")
+    if not all(bool(g.isfinite().all()) and float(torch.linalg.cond(g.double())) < SINGULAR for g in generators):
+        raise SymtheoryError(
+            "invertible matrices", "one that is singular, or not finite", "a projection is no symmetry"
+        )
     _, steps = _closed(
         [g.double().numpy() for g in generators],
         lambda a, b: a @ b,

@@ -85,7 +85,7 @@ def _series(config: Settings) -> dict[str, tuple[float, list[int], list[float]]]
     sizes = [2**k for k in range(1, 1 + int(np.log2(config.largest)))]
     low = 1 - config.confidence
     ranks = [float(2 * _bias(config, r, config.draws, r).norm(dim=1).median()) for r in sizes]
-    few = [n for n in (1, 2, 3, 4, 5, 6)]
+    few = [1, 2, 3, 4, 5, 6]
     signs = [float(_least(_signs(n), _bias(config, 100 + n, n, config.draws)).quantile(low / 2)) for n in few]
     planes = [float(2 * primorial(k, config.draws, 200 + k).quantile(low / 2)) for k in sizes]
     points, swaps = [3, 4, 6, 8, 12, 16, 24], []
@@ -158,8 +158,8 @@ class GroupStrength(Figure):
     title: ClassVar[str] = "Strength of removal for finite groups"
     source: ClassVar[str] = "Paper B, Theorem 5"
     claim: ClassVar[str] = (
-        "The strength grows as the root of the rank. It falls with the number of pieces that have to be broken, the minimal "
-        "subgroups or the separating characters, not with the number of generators."
+        "The strength grows as the root of the rank. It falls with the number of pieces that have to be broken, the "
+        "minimal subgroups or the separating characters, not with the number of generators."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(draws=4000),
@@ -187,8 +187,9 @@ class GroupStrength(Figure):
             executor: Maps over the shards.
 
         Returns:
-            ``x``, ``strength`` (law, point) with ``exponent``, ``error``, ``prefactor``, ``predicted`` (law); ``counted``,
-            ``guaranteed``, ``printed`` (group): strengths that the share $\delta$ of all biases exceeds, in units of $\gamma\sigma_0$.
+            ``x``, ``strength`` (law, point) with ``exponent``, ``error``, ``prefactor``, ``predicted`` (law);
+            ``counted``, ``guaranteed``, ``printed`` (group): strengths that the share $\delta$ of all biases
+            exceeds, in units of $\gamma\sigma_0$.
         """
         (result,) = (executor or InProcess()).map(self.id, compute, self.shards(config))
         return result
@@ -200,8 +201,7 @@ class GroupStrength(Figure):
             result: From :meth:`run`.
 
         Returns:
-            One verdict a law, with the wrong law's distance as a control, and one on the guarantees, whose control is the
-            printed one.
+            One verdict a law, and one on the guarantees, whose control is the printed one.
         """
         slack = 1 + 5 / sqrt(result.attrs["draws"] * (1 - result.attrs["confidence"]))  # noise of a counted quantile
 

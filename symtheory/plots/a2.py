@@ -72,7 +72,8 @@ def plot_a2(result: xr.Dataset, axes: Sequence[Axes]) -> Sequence[Axes]:
     for variant, ax in zip(VARIANTS[:2], axes[:2], strict=True):
         image = _matrix(result, variant, ax)
     scale = axes[1].figure.colorbar(image, ax=axes[1], shrink=0.8)  # type: ignore[arg-type]
-    scale.ax.set(xlabel="log scale", ylabel="entry")
+    scale.ax.set_xlabel("log scale", loc="left")
+    scale.ax.set_ylabel("entry")
     for name, ax in zip(("below", "above"), axes[2:], strict=True):
         _profile(result, result.attrs[name], ax)
     return axes

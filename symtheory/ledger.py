@@ -1,13 +1,14 @@
 """The ledger: what a recorded test run and the proofs support, claim by claim. It cannot say more than was run.
 
-A test says what it is evidence for with ``@pytest.mark.claim("A.T1.1", role="verify")``. The pytest plugin
+A test says what it is evidence for with ``@pytest.mark.claim("A.T1.1", role="verify")``; a control also names its
+hypothesis and a counterexample the printed form, with ``subject="..."``. The pytest plugin
 (``tests/ledger_plugin.py``) records the outcomes in a JSON file::
 
-    {"schema": 1, "python": "3.11.7", "torch": "2.13.0", "tests": [
-        {"claim": "A.T1.1", "role": "verify", "nodeid": "tests/...::test", "outcome": "passed"}, ...]}
+    {"schema": 2, "python": "3.11.7", "torch": "2.13.0", "tests": [
+        {"claim": "A.T1.1", "role": "verify", "subject": "", "nodeid": "tests/...::test", "outcome": "passed"}, ...]}
 
-A claim earns its declared verdict when every symbolic step proves, at least one test of each needed role passed, and
-none failed. Otherwise it is shown as *open*.
+A claim earns its declared verdict when every symbolic step proves, a proof and a verification passed, so did a control
+of each hypothesis and a counterexample to each printed form that is wrong, and nothing failed. Otherwise it is *open*.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from symtheory.spec.claim import Claim, VerdictWord
 from symtheory.theorems import THEOREMS
 from symtheory.theorems.base import Theorem
 
-SCHEMA = 1
+SCHEMA = 2
 Role = Literal["proof", "verify", "control", "counterexample"]
 ROLES: tuple[Role, ...] = get_args(Role)
+OUTCOMES = ("passed", "failed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Evidence:
     Attributes:
         claim: Id of the claim.
         role: What the test is evidence of.
+        subject: The hypothesis of a control, the printed form of a counterexample; else empty.
         nodeid: The test.
         outcome: ``passed``, ``failed`` or ``skipped``.
     """
 
     claim: str
     role: Role
+    subject: str
     nodeid: str
     outcome: str
 
@@ -76,16 +80,20 @@ class Ledger:
     recorded: Mapping[str, str]
 
 
-def needed_roles(claim: Claim) -> tuple[Role, ...]:
-    """Roles a claim needs evidence of.
+def needed(theorem: Theorem) -> list[tuple[Role, str]]:
+    """What a claim needs evidence of.
 
     Args:
-        claim: The claim.
+        theorem: The theorem.
 
     Returns:
-        Proof, verify and control; a counterexample too if something printed had to be corrected.
+        Pairs of role and subject: proof, verification, each hypothesis broken or shown needless, each printed form that
+        is wrong.
     """
-    return ROLES if claim.errata else ROLES[:3]
+    pairs: list[tuple[Role, str]] = [("proof", ""), ("verify", "")]
+    pairs.extend(("control", name) for name in (*theorem.controls, *theorem.unneeded))
+    pairs.extend(("counterexample", name) for name in theorem.counterexamples)
+    return pairs
 
 
 def judge(theorem: Theorem, evidence: Iterable[Evidence]) -> Entry:
@@ -103,9 +111,12 @@ def judge(theorem: Theorem, evidence: Iterable[Evidence]) -> Entry:
     missing = [f"{e.role} failed: {e.nodeid}" for e in tests if e.outcome not in {"passed", "skipped"}]
     if not theorem.prove().proved:
         missing.append("a symbolic step did not simplify to zero")
-    for role in needed_roles(claim):
-        if not any(e.role == role and e.outcome == "passed" for e in tests):
-            missing.append(f"no passing test of role {role}")
+    passed = {
+        (e.role, e.subject if e.role in {"control", "counterexample"} else "") for e in tests if e.outcome == "passed"
+    }
+    for role, subject in needed(theorem):
+        if (role, subject) not in passed:
+            missing.append(f"no passing test of role {role}" + (f": {subject}" if subject else ""))
     return Entry(claim, "open" if missing else claim.verdict, tuple(missing), tests)
 
 
@@ -140,13 +151,22 @@ def read(path: Path) -> tuple[list[Evidence], dict[str, str]]:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         version = data["schema"]
-        tests = [Evidence(t["claim"], t["role"], t["nodeid"], t["outcome"]) for t in data["tests"]]
+        fields = ("claim", "role", "subject", "nodeid", "outcome")
+        rows = data["tests"] if version == SCHEMA else []
+        strange = next((t for t in rows if t["role"] not in ROLES or t["outcome"] not in OUTCOMES), None)
+        tests = [] if strange else [Evidence(*(t[name] for name in fields)) for t in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SymtheoryError(
             f"a test record of schema {SCHEMA} in {path.name}",
             str(error) or type(error).__name__,
             "run 'make test' again",
         ) from error
+    if strange:
+        raise SymtheoryError(
+            f"a test record of schema {SCHEMA} in {path.name}",
+            f"the role {strange['role']!r} with the outcome {strange['outcome']!r}",
+            "run 'make test' again",
+        )
     if version != SCHEMA:
         raise SymtheoryError(f"schema {SCHEMA} in {path.name}", f"{version}", "run 'make test' again")
     return tests, {k: str(v) for k, v in data.items() if k not in {"tests", "schema"}}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-_RECORD = pytest.StashKey[dict[tuple[str, str, str], str]]()
+_RECORD = pytest.StashKey[dict[tuple[str, str, str, str], str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse marks that name no claim or no role: such evidence would be lost silently.
+    """Refuse marks that name no claim, role or subject of it: such evidence would be lost silently.
 
     Args:
         items: Collected tests.
@@ -36,15 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Raises:
         pytest.UsageError: At the first bad mark.
     """
-    from symtheory.ledger import ROLES
+    from symtheory.ledger import needed
     from symtheory.theorems import THEOREMS
 
     for item in items:
         for mark in item.iter_markers("claim"):
-            if len(mark.args) != 1 or mark.args[0] not in THEOREMS or mark.kwargs.get("role") not in ROLES:
+            known = needed(THEOREMS[mark.args[0]]) if len(mark.args) == 1 and mark.args[0] in THEOREMS else []
+            role, subject = mark.kwargs.get("role"), mark.kwargs.get("subject", "")
+            if (role, subject) not in known and not (subject == "" and role in {r for r, _ in known}):
                 raise pytest.UsageError(
-                    f"{item.nodeid}: expected claim(ID, role=ROLE) with a known id and a role among {ROLES}, "
-                    f"got {mark.args} {mark.kwargs}"
+                    f"{item.nodeid}: expected claim(ID, role=ROLE, subject=SUBJECT) with a known id, and for it "
+                    f"one of {known}, got {mark.args} {mark.kwargs}"
                 )
 
 
@@ -61,7 +63,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     outcome = yield
     report = outcome.get_result()
     for mark in item.iter_markers("claim"):
-        report.user_properties.append(("claim", f"{mark.args[0]}|{mark.kwargs['role']}"))
+        subject = mark.kwargs.get("subject", "")
+        report.user_properties.append(("claim", f"{mark.args[0]}|{mark.kwargs['role']}|{subject}"))
 
 
 class _Recorder:
@@ -73,8 +76,8 @@ class _Recorder:
         for key, value in report.user_properties:
             if key != "claim":
                 continue
-            claim, role = str(value).split("|")
-            name = (claim, role, report.nodeid)
+            claim, role, subject = str(value).split("|", 2)
+            name = (claim, role, subject, report.nodeid)
             # a failure in set-up, call or tear-down outweighs a pass of another phase
             # and so does an expected failure: evidence that is known to fail is none
             if report.failed or hasattr(report, "wasxfail") or record.get(name) == "failed":
@@ -97,8 +100,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if target is None or hasattr(session.config, "workerinput"):
         return
     tests = [
-        {"claim": claim, "role": role, "nodeid": nodeid, "outcome": outcome}
-        for (claim, role, nodeid), outcome in sorted(session.config.stash[_RECORD].items())
+        {"claim": claim, "role": role, "subject": subject, "nodeid": nodeid, "outcome": outcome}
+        for (claim, role, subject, nodeid), outcome in sorted(session.config.stash[_RECORD].items())
     ]
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,9 @@ class Picture:
 @pytest.fixture(autouse=True)
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One figure, one theorem, a store and results of our own, outside any checkout."""
-    entry = Entry(CLAIM, "open", ("no passing test of role verify",), (Evidence("F.T1", "proof", "t::a", "passed"),))
+    entry = Entry(
+        CLAIM, "open", ("no passing test of role verify",), (Evidence("F.T1", "proof", "", "t::a", "passed"),)
+    )
     monkeypatch.setattr(symtheory.figures, "FIGURES", {"F1": FakeFigure()}, raising=False)
     monkeypatch.setattr(symtheory.plots, "PLOTS", {"F1": lambda dataset: Picture()}, raising=False)
     monkeypatch.setattr(symtheory.theorems, "THEOREMS", {"F.T1": FakeTheorem()})

@@ -1,10 +1,8 @@
-"""Evidence for paper A's Definitions 1 to 3 and Theorems 1.1, 1.3, 1.4, 2, 3, 4.
+"""Laws of paper A's Definitions 1 to 3 and Theorems 1.1, 1.3, 1.4, 2, 3, 4, each on 100 and more random instances.
 
-Proofs, laws, controls, counterexamples. Each hypothesis-driven test draws at least 100 random instances; every control
-must fail, every printed slip too.
+Proofs, controls and counterexamples run in test_theorems.py, for the whole registry.
 """
 
-import importlib
 from dataclasses import replace
 
 import pytest
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 from symtheory.engine.model import with_decay
 from symtheory.errors import SymtheoryError
 from symtheory.spec import sign_flip
-from symtheory.theorems import THEOREMS, theorem
+from symtheory.theorems import theorem
 from symtheory.theorems.instances import KINDS, abstract
 from symtheory.theorems.mirror_constraint import (
     COROLLARY,
@@ -41,62 +39,6 @@ from symtheory.theorems.mirror_constraint.threshold import farthest_minimum
 from tests.strategies import instances, seeds, shapes
 
 GENERIC = ("simple", "basis", "projection", "rotation", "double rotation")
-
-
-def each(attribute):
-    """(claim, role) marked parameters, one for every entry of a mapping on every theorem."""
-    role = {"controls": "control", "counterexamples": "counterexample"}.get(attribute)
-    return [
-        pytest.param(claim, name, id=f"{claim}-{name}", marks=pytest.mark.claim(claim, role=role) if role else ())
-        for claim, t in THEOREMS.items()
-        for name in getattr(t, attribute)
-    ]
-
-
-def every(role):
-    return [pytest.param(claim, id=claim, marks=pytest.mark.claim(claim, role=role)) for claim in THEOREMS]
-
-
-@pytest.mark.parametrize("claim", every("proof"))
-def test_every_symbolic_step_simplifies_to_zero(claim):
-    proof = THEOREMS[claim].prove()
-    assert [s.name for s in proof.steps if not s.proved] == []
-    assert proof.proved
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("claim", every("verify"))
-def test_the_claim_holds_on_every_kind_of_instance(claim, seed):
-    verdict = THEOREMS[claim].verify(seed)
-    assert verdict.holds, verdict
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("claim", "name"), each("controls"))
-def test_a_broken_hypothesis_breaks_the_claim(claim, name, seed):
-    verdict = THEOREMS[claim].controls[name](seed)
-    assert not verdict.holds, verdict
-    assert verdict.residual > 1e3 * verdict.tolerance
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("claim", "name"), each("unneeded"))
-def test_a_hypothesis_that_is_not_needed_can_be_dropped(claim, name, seed):
-    assert THEOREMS[claim].unneeded[name](seed).holds
-
-
-@pytest.mark.parametrize(("claim", "name"), each("counterexamples"))
-def test_a_printed_slip_fails_as_printed(claim, name):
-    verdict = THEOREMS[claim].counterexamples[name]()
-    assert not verdict.holds, verdict
-
-
-@pytest.mark.parametrize("claim", THEOREMS)
-def test_every_erratum_names_its_check(claim):
-    checks = {id(f) for f in THEOREMS[claim].counterexamples.values()}
-    for erratum in THEOREMS[claim].claim.errata:
-        module, name = erratum.check.rsplit(".", 1)
-        assert id(getattr(importlib.import_module(module), name)) in checks
 
 
 # --- laws on random instances, 100 and more each -------------------------------------------------------------------

@@ -1,0 +1,195 @@
+r"""Anchored decay: symmetry removal in the optimiser, at no cost in the forward pass.
+
+The biased model trains $\theta$ in $\ell(\theta+\theta_0)+\gamma\|\theta\|_D^2$. With $\varphi = \theta+\theta_0$
+that is
+
+$$\ell(\varphi)+\gamma\|\varphi-\theta_0\|_D^2,$$
+
+decay towards $+\theta_0$ (not $-\theta_0$) of the effective parameters $\varphi$, which are those of the plain model.
+For SGD and Adam the term $2\gamma D(\varphi-\theta_0)$ is added to the gradient. For AdamW it is *decoupled*:
+$\varphi\leftarrow\varphi-2\gamma\,\mathrm{lr}\,D(\varphi-\theta_0)$ before the adaptive step. The stationary points
+then no longer are those of the loss above: where a minimum of it has $\nabla\ell = -2\gamma D\theta$, AdamW balances
+the *normalised* gradient against $2\gamma D\theta$. The reflection is removed all the same, with a strength that is
+not the one of Theorem 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from symtheory.errors import SymtheoryError
+
+#: Optimisers of PyTorch that always shrink the parameters apart from the gradient.
+_DECOUPLED = ("AdamW", "Adafactor")
+_KEY = "syre"
+
+
+def is_decoupled(optimizer: Optimizer) -> bool:
+    """Whether an optimiser applies weight decay to the parameters and not to the gradient.
+
+    Args:
+        optimizer: Any optimiser.
+
+    Returns:
+        True for AdamW and the like.
+
+    >>> is_decoupled(torch.optim.AdamW([torch.zeros(1, requires_grad=True)]))
+    True
+    """
+    flagged = any(group.get("decoupled_weight_decay", False) for group in optimizer.param_groups)
+    return flagged or type(optimizer).__name__ in _DECOUPLED
+
+
+class AnchoredDecay:
+    r"""Decay of an optimiser's parameters towards fixed anchors, installed as hooks.
+
+    The anchors travel with ``optimizer.state_dict()``. They do not travel with ``copy.deepcopy`` or ``pickle`` of the
+    optimiser, because PyTorch drops hooks there: install them again on the copy.
+
+    Args:
+        optimizer: Its groups must have ``weight_decay=0``; this object does the decay.
+        anchors: $\theta_0$, one tensor for every parameter in the order of the groups.
+        gamma: $\gamma$, half of PyTorch's ``weight_decay``.
+        stretch: Diagonal of $D$ in the same order; ``None`` for $D = I$.
+        decoupled: Whether to shrink parameters instead of adding to gradients; default as the optimiser does.
+
+    Raises:
+        SymtheoryError: If shapes do not match, the optimiser decays already, or is anchored already.
+
+    Attributes:
+        gamma: $\\gamma$.
+        decoupled: How the decay is applied.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        anchors: Sequence[Tensor],
+        gamma: float,
+        *,
+        stretch: Sequence[Tensor] | None = None,
+        decoupled: bool | None = None,
+    ) -> None:
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        _require_shapes("anchors", anchors, params)
+        if stretch is not None:
+            _require_shapes("entries of D", stretch, params)
+        for group in optimizer.param_groups:
+            if group.get("weight_decay", 0):
+                raise SymtheoryError(
+                    "an optimiser with weight_decay=0",
+                    f"weight_decay={group['weight_decay']}",
+                    "leave the decay to syre: gamma = weight_decay / 2",
+                )
+        if any(
+            isinstance(getattr(h, "__self__", None), AnchoredDecay)
+            for h in optimizer._optimizer_step_pre_hooks.values()
+        ):
+            raise SymtheoryError("an optimiser without anchors", "an anchored one", "call .remove() on the first")
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise SymtheoryError("an optimiser that takes one gradient a step", "LBFGS", "use the module form")
+        self._optimizer = optimizer
+        self._params = params
+        self._anchors = {id(p): a.detach().to(p).clone() for p, a in zip(params, anchors, strict=True)}
+        self._stretch = (
+            None if stretch is None else {id(p): d.detach().to(p).clone() for p, d in zip(params, stretch, strict=True)}
+        )
+        self.gamma = gamma
+        self.decoupled = is_decoupled(optimizer) if decoupled is None else decoupled
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_state_dict_post_hook(self._write),
+            optimizer.register_load_state_dict_pre_hook(self._read),
+        ]
+
+    @property
+    def anchors(self) -> list[Tensor]:
+        r"""$\theta_0$ in the order of the optimiser's parameters."""
+        return [self._anchors[id(p)] for p in self._params]
+
+    def penalty(self) -> float:
+        r"""$\gamma\|\varphi-\theta_0\|_D^2$ now, for a log.
+
+        Returns:
+            A number.
+        """
+        total = 0.0
+        with torch.no_grad():
+            for p in self._params:
+                total += float((self._pull(p) * (p - self._anchors[id(p)])).sum())
+        return self.gamma * total
+
+    def remove(self) -> None:
+        """Take the hooks out of the optimiser."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _pull(self, p: Tensor) -> Tensor:
+        gap = p - self._anchors[id(p)]
+        return gap if self._stretch is None else gap.mul_(self._stretch[id(p)])
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        closures = [a for a in (*args, *kwargs.values()) if a is not None and a is not optimizer]
+        if closures:
+            raise SymtheoryError(
+                "optimizer.step() without a closure", "a closure", "call backward() first, or use the module form"
+            )
+        for group in optimizer.param_groups:
+            live = [p for p in group["params"] if p.grad is not None]
+            unknown = [p for p in live if id(p) not in self._anchors]
+            if unknown:
+                raise SymtheoryError(
+                    "an anchor for every parameter", f"{len(unknown)} new ones", "anchor again after add_param_group"
+                )
+            if not live:
+                continue
+            pulls = [self._pull(p) for p in live]
+            if self.decoupled:
+                for p, pull in zip(live, pulls, strict=True):
+                    p.sub_(pull * (2 * self.gamma * group["lr"]))
+            else:
+                if any(p.grad.is_sparse for p in live):
+                    raise SymtheoryError("dense gradients", "sparse ones", "use sparse=False in the embedding")
+                sign = -1 if group.get("maximize", False) else 1
+                for p, pull in zip(live, pulls, strict=True):
+                    p.grad.add_(pull, alpha=2 * sign * self.gamma)
+
+    def _write(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        del optimizer
+        stretch = None if self._stretch is None else [self._stretch[id(p)].clone() for p in self._params]
+        content = {"anchors": [a.clone() for a in self.anchors], "stretch": stretch}
+        return {**state, _KEY: {**content, "gamma": self.gamma, "decoupled": self.decoupled}}
+
+    def _read(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        del optimizer
+        if _KEY not in state:
+            raise SymtheoryError("a checkpoint with anchors", "a plain one", "load it before the optimiser is anchored")
+        saved = state[_KEY]
+        _require_shapes("saved anchors", saved["anchors"], self._params)
+        self._anchors = {id(p): a.to(p).clone() for p, a in zip(self._params, saved["anchors"], strict=True)}
+        self._stretch = None
+        if saved["stretch"] is not None:
+            self._stretch = {id(p): d.to(p).clone() for p, d in zip(self._params, saved["stretch"], strict=True)}
+        self.gamma, self.decoupled = saved["gamma"], saved["decoupled"]
+        return {k: v for k, v in state.items() if k != _KEY}
+
+
+def _require_shapes(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor]) -> None:
+    if len(tensors) != len(params):
+        raise SymtheoryError(
+            f"{len(params)} {what}, one a parameter", f"{len(tensors)}", "follow the optimiser's groups"
+        )
+    for k, (t, p) in enumerate(zip(tensors, params, strict=True)):
+        if t.shape != p.shape:
+            raise SymtheoryError(
+                f"{what} of shape {tuple(p.shape)} for parameter {k}",
+                f"{tuple(t.shape)}",
+                "follow the optimiser's groups",
+            )

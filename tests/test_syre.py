@@ -1,0 +1,357 @@
+"""The removal transform: two forms with equal trajectories, round trips, clear errors."""
+
+import copy
+import io
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from symtheory.engine.invariance import invariance_residual
+from symtheory.engine.model import loss_of
+from symtheory.errors import SymtheoryError
+from symtheory.spec import permutation, shapes_of
+from symtheory.transforms import (
+    AnchoredDecay,
+    bias_of,
+    effective_parameters,
+    fold,
+    is_decoupled,
+    penalty,
+    static_bias,
+    static_stretch,
+    syre,
+)
+from tests.strategies import seeds
+
+SIGMA0, GAMMA = 0.1, 0.02
+LR = {"SGD": 0.05, "momentum": 0.02, "Adam": 0.01, "AdamW": 0.01, "RMSprop": 0.002}
+MAKE = {
+    "SGD": lambda p, wd: torch.optim.SGD(p, lr=LR["SGD"], weight_decay=wd),
+    "momentum": lambda p, wd: torch.optim.SGD(p, lr=LR["momentum"], momentum=0.9, nesterov=True, weight_decay=wd),
+    "Adam": lambda p, wd: torch.optim.Adam(p, lr=LR["Adam"], weight_decay=wd),
+    "AdamW": lambda p, wd: torch.optim.AdamW(p, lr=LR["AdamW"], weight_decay=wd),
+    "RMSprop": lambda p, wd: torch.optim.RMSprop(p, lr=LR["RMSprop"], weight_decay=wd),
+}
+
+
+def mlp(seed=0, widths=(3, 8, 5, 2)):
+    torch.manual_seed(seed)
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.Tanh())][:-1]
+    return nn.Sequential(*layers).double()
+
+
+def data(seed=0, n=32):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 3, generator=g).double(), torch.randn(n, 2, generator=g).double()
+
+
+def batches(steps):
+    x, y = data()
+    for t in range(steps):
+        i = (8 * t) % 32
+        yield x[i : i + 8], y[i : i + 8]
+
+
+def train(model, optimizer, steps, decay=None):
+    for x, y in batches(steps):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        (loss if decay is None else loss + decay()).backward()
+        optimizer.step()
+
+
+def distance(a, b):
+    gap = sum(float((a[k] - b[k]).square().sum()) for k in a) ** 0.5
+    return gap / sum(float(b[k].square().sum()) for k in b) ** 0.5
+
+
+def anchored_run(name, steps, spread=0.0, sign=1):
+    model = mlp()
+    optimizer = MAKE[name](model.parameters(), 0.0)
+    anchor = syre(optimizer, SIGMA0, GAMMA, seed=5, spread=spread)
+    if sign < 0:
+        anchor.remove()
+        AnchoredDecay(optimizer, [-a for a in anchor.anchors], GAMMA)
+    train(model, optimizer, steps)
+    return {k: p.detach() for k, p in model.named_parameters()}
+
+
+def biased_run(name, steps, spread=0.0):
+    """The module form: decay in the loss, or (AdamW) in the optimiser, with D by an anchor at zero."""
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, spread=spread)
+    if not is_decoupled(MAKE[name](model.parameters(), 0.0)):
+        train(model, MAKE[name](model.parameters(), 0.0), steps, lambda: penalty(model))
+    elif not spread:
+        train(model, MAKE[name](model.parameters(), 2 * GAMMA), steps)
+    else:
+        optimizer = MAKE[name](model.parameters(), 0.0)
+        params = dict(enumerate(model.parameters()))
+        stretch = static_stretch({str(k): p.detach() for k, p in params.items()}, spread, 5)
+        AnchoredDecay(optimizer, [torch.zeros_like(p) for p in params.values()], GAMMA, stretch=list(stretch.values()))
+        train(model, optimizer, steps)
+    return effective_parameters(model)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize("name", MAKE)
+def test_both_forms_have_the_same_trajectory(name, spread):
+    steps = 300
+    assert distance(anchored_run(name, steps, spread), biased_run(name, steps, spread)) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_the_anchor_with_the_sign_of_section_5_is_another_run(name):
+    """Or the equality above would show nothing: towards minus theta_0 the trajectories part."""
+    assert distance(anchored_run(name, 100, sign=-1), biased_run(name, 100)) > 1e-3
+
+
+def test_decay_in_the_loss_is_the_optimisers_weight_decay_of_twice_gamma():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5)
+    train(model, MAKE["SGD"](model.parameters(), 2 * GAMMA), 50)
+    assert distance(effective_parameters(model), biased_run("SGD", 50)) < 1e-12
+
+
+def test_decoupled_decay_is_another_objective():
+    """AdamW ends where the normalised gradient balances the decay, Adam where the gradient does."""
+    assert distance(anchored_run("Adam", 300), anchored_run("AdamW", 300)) > 1e-2
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_parameters_without_a_gradient_are_left_alone(name):
+    model = mlp()
+    optimizer = MAKE[name](model.parameters(), 0.0)
+    syre(optimizer, SIGMA0, GAMMA, seed=0)
+    before = model[0].weight.detach().clone()
+    model[2](torch.tanh(torch.randn(4, 8).double())).sum().backward()
+    optimizer.step()
+    assert torch.equal(model[0].weight, before)
+
+
+def test_maximize_decays_all_the_same():
+    p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, maximize=True)
+    anchor = AnchoredDecay(optimizer, [torch.zeros(3)], 0.5)
+    p.grad = torch.zeros(3, dtype=torch.float64)
+    optimizer.step()
+    assert torch.allclose(p, 0.9 * torch.ones(3).double())
+    assert anchor.penalty() == pytest.approx(0.5 * 3 * 0.81)
+
+
+# --- what it does to a symmetry ---
+
+
+@given(seeds)
+@settings(max_examples=100)
+def test_the_exchange_of_two_neurons_is_removed(seed):
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    biased = syre(model, 1.0, 0.1, seed=seed)
+    plain = {k: p.detach() for k, p in model.named_parameters()}
+    axes = {"0.weight": 0, "0.bias": 0, "2.weight": 1}
+    mirror = permutation(shapes_of(plain), axes, 0, 2)
+    g = torch.Generator().manual_seed(seed)
+    samples = [(torch.randn(1, 2, generator=g).double(), torch.randn(1, 1, generator=g).double())]
+    loss = loss_of(model, nn.functional.mse_loss)
+    assert invariance_residual(loss, mirror, plain, samples, generator=g).holds
+    bias = bias_of(biased)
+
+    def removed(params, batch):
+        decay = sum((0.1 * (params[k] - bias[k]).square()).sum() for k in params)
+        return loss(params, batch) + decay
+
+    assert invariance_residual(removed, mirror, plain, samples, generator=g).residual > 1e-6
+
+
+@given(seeds, st.floats(0.01, 2), st.sampled_from([0.0, 0.2]), st.booleans())
+@settings(max_examples=100)
+def test_the_transform_keeps_the_function_and_folds_back(seed, sigma0, spread, relative):
+    model, (x, _) = mlp(seed % 1000, (3, 4, 2)), data(seed % 1000, 4)
+    biased = syre(model, sigma0, GAMMA, seed=seed, spread=spread, relative=relative)
+    assert torch.allclose(biased(x), model(x), rtol=1e-12, atol=1e-12)
+    plain = fold(biased)
+    assert [n for n, _ in plain.named_parameters()] == [n for n, _ in model.named_parameters()]
+    assert torch.allclose(plain(x), model(x), rtol=1e-12, atol=1e-12)
+    assert type(plain[0]) is nn.Linear
+    bias = static_bias({k: p.detach() for k, p in model.named_parameters()}, sigma0, seed, relative=relative)
+    assert all(torch.equal(bias[k], b) for k, b in bias_of(biased).items())
+    assert float(penalty(biased).detach()) >= 0
+
+
+def test_the_seed_decides_and_nothing_else():
+    state = torch.random.get_rng_state()
+    first, again, other = (bias_of(syre(mlp(), 0.1, 0.1, seed=s))["0.weight"] for s in (1, 1, 2))
+    torch.random.set_rng_state(state)
+    syre(mlp.__call__(), 0.1, 0.1, seed=3)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    values = static_bias({"w": torch.zeros(20000).double()}, 0.3, 0)["w"]
+    assert float(values.std()) == pytest.approx(0.3, rel=0.02) and abs(float(values.mean())) < 0.01
+
+
+def test_no_global_generator_is_touched():
+    model = mlp()
+    before = torch.random.get_rng_state()
+    syre(model, 0.1, 0.1, seed=1, spread=0.1)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_relative_scale_is_the_paper_unit():
+    wide = {"w": torch.zeros(50, 400).double(), "b": torch.zeros(50).double()}
+    bias = static_bias(wide, 1.0, 0, relative=True)
+    assert float(bias["w"].std()) == pytest.approx(400**-0.5, rel=0.05)
+    assert float(bias["b"].std()) == pytest.approx(50**-0.5, rel=0.3)
+
+
+def test_precision_changes_the_bias_by_rounding_only():
+    half = static_bias({"w": torch.zeros(9, dtype=torch.float32)}, 0.1, 4)["w"]
+    full = static_bias({"w": torch.zeros(9, dtype=torch.float64)}, 0.1, 4)["w"]
+    assert half.dtype == torch.float32 and torch.equal(half, full.float())
+
+
+# --- round trips ---
+
+
+def test_a_module_checkpoint_carries_the_bias():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, spread=0.2)
+    train(model, MAKE["SGD"](model.parameters(), 0.0), 5, lambda: penalty(model))
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    again = syre(mlp(1), 0.5, 0.5, seed=99, spread=0.1)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    x, _ = data()
+    assert torch.equal(again(x), model(x)) and torch.equal(penalty(again), penalty(model))
+
+
+@pytest.mark.parametrize("name", ["momentum", "Adam", "AdamW"])
+def test_an_optimiser_checkpoint_carries_the_anchors(name):
+    model = mlp()
+    optimizer = MAKE[name](model.parameters(), 0.0)
+    syre(optimizer, SIGMA0, GAMMA, seed=5, spread=0.2)
+    train(model, optimizer, 7)
+    file = io.BytesIO()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    train(model, optimizer, 7)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    other = mlp(3)
+    resumed = MAKE[name](other.parameters(), 0.0)
+    syre(resumed, 0.9, 0.9, seed=1)
+    other.load_state_dict(saved["model"])
+    resumed.load_state_dict(saved["optimizer"])
+    train(other, resumed, 7)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_a_deep_copy_trains_on_its_own():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5)
+    twin = copy.deepcopy(model)
+    train(twin, MAKE["SGD"](twin.parameters(), 0.0), 3, lambda: penalty(twin))
+    x, _ = data()
+    assert not torch.equal(model(x), twin(x))
+    assert torch.equal(bias_of(model)["0.weight"], bias_of(twin)["0.weight"])
+
+
+def test_the_original_module_is_not_touched():
+    model = mlp()
+    before = {k: p.clone() for k, p in model.state_dict().items()}
+    biased = syre(model, SIGMA0, GAMMA, seed=5)
+    train(biased, MAKE["SGD"](biased.parameters(), 0.0), 3)
+    assert all(torch.equal(before[k], p) for k, p in model.state_dict().items())
+
+
+def test_a_biased_model_compiles_in_one_graph():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    x, _ = data()
+    assert torch.equal(compiled(x), model(x))
+
+
+def test_only_named_parameters_are_biased():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, names=["0.weight"])
+    assert list(bias_of(model)) == ["0.weight"]
+    assert set(effective_parameters(model)) == {k for k, _ in mlp().named_parameters()}
+
+
+@pytest.mark.parametrize("names", [None, ["0.weight"], ["0.bias", "2.weight"]])
+def test_folding_leaves_the_biased_model_whole(names):
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, names=names)
+    x, _ = data()
+    before = model(x)
+    first, second = fold(model), fold(copy.deepcopy(model))
+    effective_parameters(model)
+    assert torch.equal(model(x), before) and torch.allclose(first(x), before) and torch.equal(first(x), second(x))
+    assert [n for n, _ in first.named_parameters()] == [n for n, _ in mlp().named_parameters()]
+    train(model, MAKE["SGD"](model.parameters(), 0.0), 2, lambda: penalty(model))
+    assert not torch.equal(model(x), before) and torch.allclose(first(x), before)
+    assert not hasattr(first[0], "parametrizations") and first[0].weight.is_leaf and first[0].weight.requires_grad
+
+
+def test_other_parametrisations_have_to_go_before_folding():
+    model = syre(mlp(), SIGMA0, GAMMA, seed=5, names=["0.bias"])
+    nn.utils.parametrizations.weight_norm(model[0], "weight")
+    with pytest.raises(SymtheoryError, match=r"others on \['weight'\]"):
+        fold(model)
+
+
+def test_removing_the_hooks_stops_the_decay():
+    p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    syre(optimizer, 0.1, 0.5, seed=0).remove()
+    p.grad = torch.zeros(3, dtype=torch.float64)
+    optimizer.step()
+    assert torch.equal(p.detach(), torch.ones(3).double()) and "syre" not in optimizer.state_dict()
+
+
+# --- errors ---
+
+
+def _tied():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: syre(mlp(), -0.1, 0.1, seed=0), "expected sigma0 > 0, got -0.1"),
+        (lambda: syre(mlp(), float("nan"), 0.1, seed=0), "expected sigma0 > 0"),
+        (lambda: syre(mlp(), 0.1, 0.0, seed=0), "expected gamma > 0, got 0.0; a shift without decay"),
+        (lambda: syre(mlp(), 0.1, 0.1, seed=0, spread=1.0), "expected 0 <= spread < 1"),
+        (lambda: syre(mlp(), 0.1, 0.1, seed=0, names=["nope"]), "got \\['nope'\\]"),
+        (lambda: syre(nn.Tanh(), 0.1, 0.1, seed=0), "got none"),
+        (lambda: syre(_tied(), 0.1, 0.1, seed=0), "untied '0.weight'"),
+        (lambda: syre(syre(mlp(), 0.1, 0.1, seed=0), 0.1, 0.1, seed=0), "parametrised already"),
+        (lambda: syre(nn.LazyLinear(3), 0.1, 0.1, seed=0), "initialised 'weight'"),
+        (lambda: syre(MAKE["SGD"](mlp().parameters(), 0.1), 0.1, 0.1, seed=0), "weight_decay=0"),
+        (lambda: syre(torch.optim.LBFGS(mlp().parameters()), 0.1, 0.1, seed=0), "got LBFGS"),
+        (lambda: syre(MAKE["SGD"](mlp().parameters(), 0), 0.1, 0.1, seed=0, names=["0.weight"]), "only with a module"),
+        (lambda: AnchoredDecay(MAKE["SGD"](mlp().parameters(), 0), [torch.zeros(1)], 0.1), "6 anchors"),
+        (lambda: AnchoredDecay(MAKE["SGD"](mlp().parameters(), 0), [torch.zeros(1)] * 6, 0.1), "shape \\(8, 3\\)"),
+        (lambda: penalty(mlp()), "one without static bias"),
+        (lambda: fold(mlp()), "one without static bias"),
+    ],
+)
+def test_errors_say_what_to_do(make, message):
+    with pytest.raises(SymtheoryError, match=message):
+        make()
+
+
+def test_steps_that_cannot_be_anchored_are_refused():
+    model = mlp()
+    optimizer = MAKE["SGD"](model.parameters(), 0.0)
+    syre(optimizer, 0.1, 0.1, seed=0)
+    with pytest.raises(SymtheoryError, match="without a closure"):
+        optimizer.step(lambda: 0.0)
+    with pytest.raises(SymtheoryError, match="an anchored one"):
+        syre(optimizer, 0.1, 0.1, seed=0)
+    with pytest.raises(SymtheoryError, match="a plain one"):
+        optimizer.load_state_dict(MAKE["SGD"](mlp().parameters(), 0.0).state_dict())
+    extra = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer.add_param_group({"params": [extra]})
+    extra.grad = torch.zeros_like(extra)
+    with pytest.raises(SymtheoryError, match="anchor again"):
+        optimizer.step()

@@ -1,0 +1,8 @@
+"""Paper A, Theorem 1.2, eqs. (2) to (5), Theorem 5: curvature at a mirror, and what noise makes of it."""
+
+from symtheory.theorems.hessian_blocks.blocks import Blocks, fisher_null, hessian_blocks
+from symtheory.theorems.hessian_blocks.structure import BLOCKS
+
+THEOREMS = (BLOCKS,)
+
+__all__ = ["BLOCKS", "THEOREMS", "Blocks", "fisher_null", "hessian_blocks"]

@@ -21,7 +21,7 @@ from tests.strategies import instances, seeds, shapes
 
 blocks_law = pytest.mark.claim("A.T1.2", role="verify")
 
-#: Ten parameters, so that the Fisher information of 60 samples is singular for one reason only.
+#: Ten parameters, so that the Fisher information of 24 samples is singular for one reason only.
 SMALL = {"u": (2, 2), "w": (2, 2), "b": (2,)}
 
 
@@ -85,7 +85,7 @@ def test_near_the_mirror_mixing_is_of_first_order(kind, seed):
 
 
 def _fisher_case(kind, seed):
-    i = abstract(kind, seed, SMALL, 60)
+    i = abstract(kind, seed, SMALL, 24)
     size = 10
     g = generic_function(size, generator_of(seed), features=3 * size)
     return i, symmetrized(lambda p, x: g(flatten(p), x), i.mirror)

@@ -17,6 +17,7 @@ from symtheory.engine.model import Batch, Loss
 from symtheory.engine.operators import gradient, hvp_of
 from symtheory.errors import SymtheoryError
 from symtheory.spec.mirror import Mirror
+from symtheory.spec.numerics import largest
 from symtheory.spec.params import Params, flatten, shapes_of, size_of
 
 
@@ -128,7 +129,8 @@ def fisher_null(loss: Loss, params: Params, samples: Sequence[Batch], mirrors: S
         mirrors: Declared mirrors.
 
     Returns:
-        Number of independent normals, and the largest $\|P\nabla\ell\|/\|\nabla\ell\|$ over samples, $P$ their span.
+        Number of independent normals, and the largest $\|P\nabla\ell\|$ of a sample relative to the largest
+        $\|\nabla\ell\|$, with $P$ the projection on their span.
 
     >>> from symtheory.spec import sign_flip
     >>> fisher_null(lambda p, x: (p["w"] * x).sum() ** 2 + p["b"] * x.sum(),
@@ -137,10 +139,9 @@ def fisher_null(loss: Loss, params: Params, samples: Sequence[Batch], mirrors: S
     (2, 0.0)
     """
     frames = joint_frames(mirrors)
-    normals, worst = torch.cat(frames.parts, dim=1), 0.0
+    normals, crossing, length = torch.cat(frames.parts, dim=1), [0.0], [0.0]
     for x in samples:
         g = gradient(loss, params, x)
-        length = float(flatten(g).double().norm())
-        across = float((normals.T @ flatten({k: g[k] for k in frames.names}).to(normals)).norm())
-        worst = max(worst, across / length if length else 0.0)
-    return frames.rank.value, worst
+        length.append(float(flatten(g).double().norm()))
+        crossing.append(float((normals.T @ flatten({k: g[k] for k in frames.names}).to(normals)).norm()))
+    return frames.rank.value, largest(crossing) / (largest(length) or 1.0)

@@ -115,7 +115,7 @@ def joint(kind: str, seed: int) -> Joint:
 
     def average(elements: Tensor) -> Loss:
         def loss(params: Params, x: Batch) -> Tensor:
-            return torch.stack([function(r @ params["w"], x) for r in elements]).mean()
+            return torch.vmap(function, (0, None))(elements @ params["w"], x).mean()
 
         return loss
 

@@ -37,8 +37,11 @@ def empirical_fisher(loss: Loss, params: Params, samples: Sequence[Batch]) -> Te
     >>> empirical_fisher(lambda p, x: p["w"] * x, {"w": torch.tensor(1.0)}, [torch.tensor(2.0)])
     tensor([[4.]])
     """
-    g = torch.stack([flatten(gradient(loss, params, x)) for x in samples])
-    return g.T @ g / len(samples)
+    if all(isinstance(x, Tensor) and x.shape == samples[0].shape for x in samples):
+        each = torch.vmap(lambda x: flatten(gradient(loss, params, x)))(torch.stack(list(samples)))
+    else:
+        each = torch.stack([flatten(gradient(loss, params, x)) for x in samples])
+    return each.T @ each / len(samples)
 
 
 def fisher_spectrum(

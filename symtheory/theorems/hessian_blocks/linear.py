@@ -270,7 +270,7 @@ LINEAR = Theorem(
                 check="symtheory.theorems.hessian_blocks.linear.attracted_as_printed",
             ),
             Erratum(
-                where="Section 2.4, below eq. (4), and eq. (5)",
+                where=r"Section 2.4, below eq. (4), in $\Lambda$ and in eq. (5)",
                 printed=r"With weight decay all eigenvalues of $H$ are shifted by $\gamma$.",
                 true=r"With $\ell_\gamma = \ell_0+\gamma\|w\|^2$, eq. (1), by $2\gamma$. The printed form is right for "
                 r"$\tfrac\gamma2\|w\|^2$, PyTorch's convention.",

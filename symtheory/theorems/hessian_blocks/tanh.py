@@ -65,7 +65,7 @@ def tanh_net(seed: int, width: int | None = None) -> TanhNet:
     """
     g = generator_of(seed)
     d = int(torch.randint(2, 7, (), generator=g)) if width is None else width
-    return TanhNet("tanh network", d, normal(g, 5, 2), seed)
+    return TanhNet("tanh network", d, normal(g, 3, 2), seed)
 
 
 def tanh_loss(params: Params, batch: Batch) -> Tensor:

@@ -42,11 +42,17 @@ class Critical:
         return 2 * self.exact
 
 
-def _curvatures(xi: Tensor) -> np.ndarray:
+#: Curvatures smaller than this share of the largest are zero: their poles lie where nothing is resolved.
+FLAT = 1e-12
+
+
+def _curvatures(xi: Tensor, shift: float = 0.0) -> np.ndarray:
+    """Checked curvatures plus a shift, with what is negligible put to zero."""
     if xi.dim() != 1 or not len(xi):
         raise SymtheoryError("a vector of curvatures", f"shape {tuple(xi.shape)}", "one number a sample")
     require_finite(xi, "the curvatures")
-    return xi.double().numpy()
+    a = xi.double().numpy() + shift
+    return np.where(np.abs(a) > FLAT * np.abs(a).max(), a, 0.0)
 
 
 def lyapunov_exponent(
@@ -132,7 +138,7 @@ def stable_learning_rates(xi_samples: Tensor, decay: float = 0.0) -> list[tuple[
     >>> low, abs(high - (7**0.5 - 1) / 3) < 1e-12
     (0.0, True)
     """
-    a = _curvatures(xi_samples) + 2 * decay
+    a = _curvatures(xi_samples, 2 * decay)
     poles = np.unique(1 / a[a > 0])
     if not len(poles):
         return []
@@ -174,7 +180,7 @@ def second_order_learning_rate(xi_samples: Tensor, decay: float = 0.0) -> float:
     >>> second_order_learning_rate(torch.tensor([-1.0, 3.0, -3.0]).double()) == 2 / 19
     True
     """
-    a = _curvatures(xi_samples) + 2 * decay
+    a = _curvatures(xi_samples, 2 * decay)
     square = float((a * a).mean())
     return -2 * float(a.mean()) / square if square else float("nan")
 
@@ -194,7 +200,7 @@ def critical_learning_rate(xi_samples: Tensor, decay: float = 0.0) -> Critical:
     >>> round(found.exact, 9), round(found.second_order, 9)
     (0.2, 0.195121951)
     """
-    a = _curvatures(xi_samples) + 2 * decay
+    a = _curvatures(xi_samples, 2 * decay)
     second = max(second_order_learning_rate(xi_samples, decay), 0.0)
     if not (a > 0).any():
         return Critical(inf, second)

@@ -142,9 +142,7 @@ def _control_foot(seed: int) -> Verdict:
         return i.loss({k: v + 0.5 * off[k] if k in off else v for k, v in p.items()}, x)
 
     value = limit_error(
-        lambda s: torch.tensor(
-            remainder(shifted, i.mirror, i.params, i.samples[0], n, s) / s**4, dtype=torch.float64
-        ),
+        lambda s: torch.tensor(remainder(shifted, i.mirror, i.params, i.samples[0], n, s) / s**4, dtype=torch.float64),
         4 * STEP,
     )
     return Verdict("eq. (3) around a point off the mirror", value, LIMIT_TOLERANCE, seed=seed)

@@ -108,7 +108,5 @@ def same_labels_only() -> Verdict:
     """
     y = torch.tensor(0.7).double()
     labels = y + normal(generator_of(0), 400)  # the model's own: Gaussian of mean f = y + w at w = 0
-    fisher = empirical_fisher(
-        lambda p, z: (y + p["w"] - z) ** 2 / 2, {"w": torch.tensor(0.0).double()}, list(labels)
-    )
+    fisher = empirical_fisher(lambda p, z: (y + p["w"] - z) ** 2 / 2, {"w": torch.tensor(0.0).double()}, list(labels))
     return Verdict("the Fisher information vanishes at w = 0", float(fisher.max()), NULL, seed=0)

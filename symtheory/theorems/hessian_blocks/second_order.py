@@ -144,9 +144,7 @@ def check_second_order(instance: Curvatures) -> Verdict:
     ]
     return Verdict(
         f"{instance.name}: exponent, expansion, critical values",
-        residual=largest(
-            [abs(measured_exponent(xi, lr, gamma) - exact), series_error(instance, 2 * gamma), *wrong]
-        ),
+        residual=largest([abs(measured_exponent(xi, lr, gamma) - exact), series_error(instance, 2 * gamma), *wrong]),
         tolerance=SERIES_TOLERANCE,
         control=series_error(instance, gamma),
         seed=instance.seed,

@@ -1,7 +1,7 @@
 r"""Joint frames of several mirrors: subspaces that every matrix commuting with all the projections must keep.
 
 A matrix $H$ with $HP_i = P_iH$ for all $i$ commutes with the whole algebra that the $P_i$ generate, in particular with
-a random symmetric element $A$ of it, and so keeps every eigenspace of $A$. For commuting projections the eigenspaces are
+a random symmetric element $A$ of it, and so keeps every eigenspace of $A$. For commuting projections these are
 the joint images (in $P_1$ and $P_2$, in $P_1$ and not in $P_2$, ...). For others some eigenspaces are tied into
 *multiplets*: projections map one into another, and $H$ has the same spectrum on all members.
 

@@ -5,7 +5,9 @@ from symtheory.theorems import hessian_blocks, l1_equivalence, mirror_constraint
 from symtheory.theorems.base import Theorem, worst
 
 THEOREMS: dict[str, Theorem] = {
-    t.claim.id: t for chapter in (mirror_constraint, hessian_blocks, l1_equivalence, syre_bounds) for t in chapter.THEOREMS
+    t.claim.id: t
+    for chapter in (mirror_constraint, hessian_blocks, l1_equivalence, syre_bounds)
+    for t in chapter.THEOREMS
 }
 
 

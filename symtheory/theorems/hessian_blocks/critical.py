@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf, sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +90,13 @@ def lyapunov_exponent(
     return scalar_exponent(1 - lr * (xi_samples.double() + 2 * decay), exact=exact)
 
 
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """The zero in a bracket, to rounding."""
+    options: dict[str, Any] = {"xtol": 1e-15, "rtol": 1e-14}
+    root: Any = brentq(function, low, high, **options)
+    return float(root)
+
+
 def _crossings(function: Callable[[float], float], low: float, high: float) -> list[float]:
     """Zeros of a concave function that is minus infinity at both ends."""
     peak = minimize_scalar(
@@ -110,11 +119,11 @@ def _bracketed(function: Callable[[float], float], a: float, b: float, toward: f
             return toward
         outer = nearer
         if function(outer) < 0:
-            return float(brentq(function, min(inner, outer), max(inner, outer), xtol=1e-15, rtol=1e-14))
+            return _root(function, min(inner, outer), max(inner, outer))
 
 
 def _log_mean(offsets: np.ndarray, slopes: np.ndarray) -> Callable[[float], float]:
-    """$x\\mapsto$ mean of log |offset - x slope|."""
+    r"""$x\mapsto$ mean of log |offset - x slope|."""
 
     def value(x: float) -> float:
         factors = np.abs(offsets - x * slopes)
@@ -148,7 +157,7 @@ def stable_learning_rates(xi_samples: Tensor, decay: float = 0.0) -> list[tuple[
         zeros.append(_first_zero(value, float(poles[0])))
     else:
         zeros.append(0.0)
-    for low, high in zip(poles[:-1], poles[1:], strict=True):
+    for low, high in pairwise(poles):
         zeros += _crossings(value, float(low), float(high))
     far = 2 * float(poles[-1])
     while value(far) <= 0:

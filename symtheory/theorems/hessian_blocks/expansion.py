@@ -89,6 +89,26 @@ def remainder(loss: Loss, mirror: Mirror, params: Params, batch: Batch, n: Param
     return float(there - here) - s * s * curvature / 2
 
 
+def quartic(loss: Loss, instance: Instance, batch: Batch, n: Params) -> Callable[[float], Tensor]:
+    r"""$s\mapsto$ :func:`remainder` $/s^4$.
+
+    Args:
+        loss: The loss.
+        instance: Mirror and point.
+        batch: Data.
+        n: Touched tensors of a unit normal.
+
+    Returns:
+        The function.
+    """
+
+    def quotient(s: float) -> Tensor:
+        value = remainder(loss, instance.mirror, instance.params, batch, n, s)
+        return torch.tensor(value / s**4, dtype=torch.float64)
+
+    return quotient
+
+
 def check_expansion(instance: Instance) -> Verdict:
     r"""The remainder of eq. (3) divided by $s^4$ tends to a limit: the remainder is $O(s^4)$, hence $o(s^3)$.
 
@@ -101,15 +121,8 @@ def check_expansion(instance: Instance) -> Verdict:
     n = instance.mirror.random_normal(generator_of(instance.seed))
 
     def measure(loss: Loss) -> float:
-        return largest(
-            limit_error(
-                lambda s: torch.tensor(
-                    remainder(loss, instance.mirror, instance.params, x, n, s) / s**4, dtype=torch.float64
-                ),
-                4 * STEP,  # rounding grows like eps / s^4
-            )
-            for x in instance.samples[:2]
-        )
+        # rounding grows like eps / s^4, so the steps are larger than elsewhere
+        return largest(limit_error(quartic(loss, instance, x, n), 4 * STEP) for x in instance.samples[:2])
 
     return Verdict(
         f"{instance.name}: eq. (3) up to order four",
@@ -191,9 +204,11 @@ def _prove_expansion() -> Proof:
 
     def taylor(u: sympy.Expr) -> sympy.Expr:
         c = Symbol("c", real=True)
-        return sum(
-            (1 - t) ** j * s**j * (sympy.diff(phi(c), c, j) if j else phi(c)).subs(c, u) / factorial(j)
-            for j in range(4)
+        return sympy.Add(
+            *(
+                (1 - t) ** j * s**j * (sympy.diff(phi(c), c, j) if j else phi(c)).subs(c, u) / factorial(j)
+                for j in range(4)
+            )
         )
 
     c = Symbol("c", real=True)

@@ -19,7 +19,6 @@ from symtheory.engine.model import Loss
 from symtheory.engine.operators import hvp_of
 from symtheory.engine.symbolic import identity, matrices
 from symtheory.spec.claim import Claim, Erratum
-from symtheory.spec.mirror import Mirror
 from symtheory.spec.numerics import largest
 from symtheory.spec.params import Params, flatten
 from symtheory.spec.verdict import Proof, Verdict

@@ -141,7 +141,7 @@ def _control_kink(seed: int) -> Verdict:
 
 
 def _prove_blocks() -> Proof:
-    p, q, h, n, nt, o, ot, g, gt, m, mt = matrices(*"P Q H n n^T O O^T g g^T m m^T".split())
+    p, q, h, n, nt, ot, g, gt, m = matrices("P", "Q", "H", "n", "n^T", "O^T", "g", "g^T", "m")
     r = 1 - 2 * p
     idem = {p * p: p}
     pair = {h * p: p * h, h * q: q * h, q * p: p * q, p * p: p, q * q: q}

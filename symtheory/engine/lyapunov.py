@@ -1,7 +1,8 @@
 r"""Lyapunov exponents of products of random numbers and random matrices, with error bars.
 
 For numbers $f_t$, $\Lambda = \mathbb E\log|f|$. For matrices $M_t$ the exponents
-$\Lambda_1\ge\dots\ge\Lambda_r$ are the growth rates of lengths, areas, ... under $M_t\cdots M_1$ (Furstenberg and Kesten, 1960), found by a QR decomposition at every step.
+$\Lambda_1\ge\dots\ge\Lambda_r$ are the growth rates of lengths, areas, ... under $M_t\cdots M_1$ (Furstenberg and
+Kesten, 1960), found by a QR decomposition at every step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# One vocabulary for people and for CI:  make book   make test   make check   make format   make bench   make clean
+# One vocabulary for people and for CI:  make book   make test   make check   make format   make bench   make mutants   make clean
 # A fresh clone needs only Python >= 3.11, make and git; `make check` needs npm and Chromium as well.
 
 SHELL := /bin/bash
@@ -25,7 +25,7 @@ PAGES   := $(shell find book -type f -not -name '.*') _toc.yml references.bib
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH
 
-.PHONY: help env test book check lint types browser axe format bench clean
+.PHONY: help env test book check lint types browser axe format bench mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -96,6 +96,9 @@ format: $(STAMP) ## put the code in order
 
 bench: $(STAMP) ## the benchmarks
 	@shopt -s nullglob; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+
+mutants: $(STAMP) ## break the library in the places listed in CONTRIBUTING.md; every break has to be caught
+	$(PYTHON) -m tests.mutation
 
 clean: ## remove what was built (the environment stays; remove .venv by hand)
 	rm -rf build dist _build .pytest_cache .ruff_cache .hypothesis tests/browser/node_modules

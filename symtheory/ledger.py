@@ -111,9 +111,7 @@ def judge(theorem: Theorem, evidence: Iterable[Evidence]) -> Entry:
     missing = [f"{e.role} failed: {e.nodeid}" for e in tests if e.outcome not in {"passed", "skipped"}]
     if not theorem.prove().proved:
         missing.append("a symbolic step did not simplify to zero")
-    passed = {
-        (e.role, e.subject if e.role in {"control", "counterexample"} else "") for e in tests if e.outcome == "passed"
-    }
+    passed = {(e.role, e.subject) for e in tests if e.outcome == "passed"}
     for role, subject in needed(theorem):
         if (role, subject) not in passed:
             missing.append(f"no passing test of role {role}" + (f": {subject}" if subject else ""))

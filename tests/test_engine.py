@@ -107,6 +107,20 @@ def test_a_symmetric_average_is_not_called_symmetric():
     assert found.residual > 0.1
 
 
+def test_a_loss_that_is_symmetric_at_one_point_is_not_called_symmetric():
+    """On the mirror a reflection moves nothing, so the probes must lie around the point, not on it."""
+    params, mirror = {"w": torch.tensor(0.0, dtype=torch.float64)}, sign_flip({"w": ()}, ["w"])
+    found = invariance_residual(lambda p, _: (p["w"] - 1) ** 2, mirror, params, [None], generator=generator_of(0))
+    assert found.residual > 0.1
+
+
+def test_optimisers_are_what_they_are_called():
+    made = {name: make([torch.zeros(1, requires_grad=True)]) for name, make in optimizers(0.1, 0.5).items()}
+    assert {name for name, o in made.items() if o.defaults.get("nesterov")} == {"Nesterov"}
+    assert {name for name, o in made.items() if o.defaults.get("momentum")} == {"momentum", "Nesterov"}
+    assert all(o.defaults["weight_decay"] == 0.5 and o.defaults["lr"] == 0.1 for o in made.values())
+
+
 def test_decay_is_the_papers_convention():
     net = nn.Linear(3, 1).double()
     loss, params = loss_of(net, nn.functional.mse_loss), params_of(net)

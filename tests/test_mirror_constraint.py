@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symtheory.engine.model import with_decay
+from symtheory.engine.operators import dense_hessian, gradient
 from symtheory.errors import SymtheoryError
-from symtheory.spec import sign_flip
+from symtheory.spec import flatten, sign_flip
 from symtheory.theorems import theorem
-from symtheory.theorems.instances import KINDS, abstract
+from symtheory.theorems.instances import KINDS, abstract, generator_of
 from symtheory.theorems.mirror_constraint import (
     COROLLARY,
     GRADIENT,
@@ -26,14 +27,14 @@ from symtheory.theorems.mirror_constraint import (
     optimizer_table,
     uniform_threshold,
 )
-from symtheory.theorems.mirror_constraint.corollary import KEEPERS, OPTIMIZERS
+from symtheory.theorems.mirror_constraint.corollary import KEEPERS, OPTIMIZERS, leaves
 from symtheory.theorems.mirror_constraint.definitions import check_mirror
 from symtheory.theorems.mirror_constraint.family import check_family
 from symtheory.theorems.mirror_constraint.landscapes import double_well, minima, waves
 from symtheory.theorems.mirror_constraint.permutation import permutation_family
 from symtheory.theorems.mirror_constraint.preference import check_uniform
 from symtheory.theorems.mirror_constraint.rescaling import rescaling_family, scalar_pair_threshold
-from symtheory.theorems.mirror_constraint.rotation import double_rotation_family, rotation_family
+from symtheory.theorems.mirror_constraint.rotation import _rotation_actions, double_rotation_family, rotation_family
 from symtheory.theorems.mirror_constraint.stationary import check_rank_condition
 from symtheory.theorems.mirror_constraint.threshold import farthest_minimum
 from tests.strategies import instances, seeds, shapes
@@ -83,9 +84,16 @@ def test_training_stays_on_the_mirror(instance):
 @pytest.mark.claim("A.C1", role="control")
 @given(st.sampled_from(GENERIC), seeds, st.sampled_from(["AdamW", "RMSprop"]))
 def test_adaptive_optimisers_leave_generic_mirrors(kind, seed, name):
-    from symtheory.theorems.mirror_constraint.corollary import leaves
-
     assert leaves(abstract(kind, seed), name) > 1e-5
+
+
+@pytest.mark.claim("A.C1", role="control", subject="gradient descent")
+@given(st.sampled_from(("simple", "basis", "projection")), seeds)
+def test_a_learning_rate_per_layer_leaves_mirrors_across_layers(kind, seed):
+    def layerwise(tensors, optimizer, step):
+        tensors[0].grad.mul_(3)
+
+    assert leaves(abstract(kind, seed), "SGD", perturb=layerwise) > 1e-5
 
 
 @pytest.mark.claim("A.C1", role="verify")
@@ -140,6 +148,17 @@ def test_waves_have_many_minima_without_decay():
     assert len(minima(landscape.loss, landscape.params, torch.Generator().manual_seed(0))) > 1
 
 
+def test_minima_are_minima():
+    landscape = waves("basis", 4)
+    found = minima(landscape.loss, landscape.params, torch.Generator().manual_seed(1), starts=6)
+    assert found
+    for point in found:
+        assert float(flatten(gradient(landscape.loss, point, None)).norm()) < 1e-7
+        assert float(torch.linalg.eigvalsh(dense_hessian(landscape.loss, point, None))[0]) > -1e-9
+    sloping = minima(lambda p, _: p["w"].sum(), {"w": torch.zeros(2).double()}, torch.Generator().manual_seed(0))
+    assert sloping == []
+
+
 @pytest.mark.claim("A.T2", role="verify")
 @given(seeds)
 def test_rescaling(seed):
@@ -150,6 +169,12 @@ def test_rescaling(seed):
 @given(seeds, st.sampled_from([rotation_family, double_rotation_family]))
 def test_rotation(seed, make):
     assert check_family(make(seed))
+
+
+def test_rotations_come_with_both_determinants():
+    proper, improper = _rotation_actions(generator_of(0), 4)
+    assert torch.linalg.det(proper) == pytest.approx(1.0)
+    assert torch.linalg.det(improper) == pytest.approx(-1.0)
 
 
 @pytest.mark.claim("A.T4", role="verify")

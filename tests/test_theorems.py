@@ -7,7 +7,8 @@ import importlib
 
 import pytest
 
-from symtheory.theorems import THEOREMS
+from symtheory.spec import Verdict
+from symtheory.theorems import THEOREMS, worst
 
 
 def each(attribute):
@@ -64,3 +65,11 @@ def test_every_erratum_names_its_check(claim):
     for erratum in THEOREMS[claim].claim.errata:
         module, name = erratum.check.rsplit(".", 1)
         assert id(getattr(importlib.import_module(module), name)) in checks
+
+
+def test_the_worst_verdict_stands_for_all():
+    easy, close = Verdict("easy", 1e-12, 1e-3), Verdict("close", 0.9e-6, 1e-6)
+    failed = Verdict("failed", 2e-9, 1e-9)
+    assert worst([easy, close]) is close
+    assert worst([easy, failed, close]) is failed
+    assert worst([Verdict("exact", 0.0, 0.0), easy]) is easy

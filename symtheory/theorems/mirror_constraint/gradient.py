@@ -13,7 +13,7 @@ from torch import Tensor
 from symtheory.engine.model import Batch, Loss, with_decay
 from symtheory.engine.operators import gradient
 from symtheory.engine.symbolic import derivative_at_zero, identity, matrices
-from symtheory.spec.claim import Claim
+from symtheory.spec.claim import Claim, Erratum
 from symtheory.spec.mirror import Mirror
 from symtheory.spec.numerics import largest, require_finite
 from symtheory.spec.params import Params, flatten
@@ -118,6 +118,34 @@ def _control_kink(seed: int) -> Verdict:
     return Verdict("no slope across the mirror at a kink", value, SLOPE_TOLERANCE, seed=seed)
 
 
+def divided_by_distance() -> Verdict:
+    r"""The proof divides $\ell(w+sn) = \ell(w-sn)$ by $s$ and lets $s\to0$: for $\ell = 1+s^2$ both sides grow like $1/s$.
+
+    Returns:
+        The verdict on $\ell(s)/s$ being small at a small $s$, which must fail; the difference quotient passes.
+    """
+    s = 1e-6
+
+    def even(x: float) -> float:
+        return 1 + x**2
+
+    return Verdict(
+        "a side of the equation, divided by s, tends to the slope",
+        abs(even(s) / s),
+        1e-3,
+        settings={"difference quotient": (even(s) - even(0.0)) / s},
+    )
+
+
+def symmetric_with_a_kink() -> Verdict:
+    r"""The theorem is said to apply to any function with the symmetry: not to one with a kink on the mirror.
+
+    Returns:
+        The verdict on the slope across the mirror, which must fail.
+    """
+    return _control_kink(0)
+
+
 def _prove_gradient() -> Proof:
     o, ot, w, wt, c = matrices("O", "O^T", "w", "w^T", "c")
     on_mirror = {ot * o: 1, ot * w: 0, wt * o: 0}
@@ -159,9 +187,31 @@ GRADIENT = Theorem(
         },
         verdict="holds",
         chapter="mirror_constraint",
+        errata=(
+            Erratum(
+                where="Proof of Theorem 1, part 1, after eq. (21)",
+                printed=r"Dividing both sides of $\ell(w+sn) = \ell(w-sn)$ by $s$ and taking the limit gives "
+                r"$n^T\nabla\ell(w) = 0$.",
+                true=r"Subtract $\ell(w)$ first: the two difference quotients are equal and tend to $\pm n^T\nabla\ell(w)$.",
+                counterexample=r"$\ell = 1+s^2$: each side divided by $s$ diverges.",
+                consequence="None for the theorem.",
+                check="symtheory.theorems.mirror_constraint.gradient.divided_by_distance",
+                kind="proof",
+            ),
+            Erratum(
+                where="Below Theorem 1",
+                printed=r"The theorem applies to an arbitrary function $\ell_0$ that has the mirror symmetry.",
+                true="To one that is differentiable on the mirror; twice for part 2, with Assumption 1 for part 4.",
+                counterexample=r"$|s|$ is symmetric, and its minimum on the mirror has the slopes $\pm1$.",
+                consequence="An $L_1$ penalty or a ReLU's kink on the mirror needs one-sided slopes; autograd returns one of them.",
+                check="symtheory.theorems.mirror_constraint.gradient.symmetric_with_a_kink",
+                kind="wording",
+            ),
+        ),
     ),
     prove=_prove_gradient,
     check=check_gradient,
     instances=all_kinds,
     controls={"invariant loss": _control_asymmetric, "on the mirror": _control_off, "differentiable": _control_kink},
+    counterexamples={"divided by s": divided_by_distance, "arbitrary function": symmetric_with_a_kink},
 )

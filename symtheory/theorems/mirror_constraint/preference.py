@@ -102,7 +102,7 @@ def threshold_residual(
 
 
 def check_preference(instance: Instance) -> Verdict:
-    r"""The projection has the lower $\ell_\gamma$ exactly for $\gamma>\gamma_0$, from both sides of the threshold.
+    r"""The projection is on the mirror and has the lower $\ell_\gamma$ exactly for $\gamma>\gamma_0$, from both sides of the threshold.
 
     Args:
         instance: Loss, mirror, point.
@@ -116,7 +116,8 @@ def check_preference(instance: Instance) -> Verdict:
         return {k: p - 2.56 * across[k] if k in across else p for k, p in params.items()}
 
     def measure(nearest: Callable[[Params], Params]) -> float:
-        return max(threshold_residual(instance.loss, nearest, instance.params, x) for x in instance.samples)
+        off = instance.mirror.distance(nearest(instance.params)) / float(flatten(instance.params).norm())
+        return max(off, *(threshold_residual(instance.loss, nearest, instance.params, x) for x in instance.samples))
 
     return Verdict(
         f"{instance.name}: the projection wins exactly above its threshold",

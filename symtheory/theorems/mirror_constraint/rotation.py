@@ -141,6 +141,35 @@ def zero_singular_value() -> Verdict:
     return check_family(replace(family, params=w, target=dict, name="Theorem 3.2 with a zero singular value"))
 
 
+def null_vector_called_eigenvector() -> Verdict:
+    r"""$n^TW = 0$ is said to make $n$ a left eigenvector: $n^TW$ and $\lambda n^T$ differ in length unless $W$ is square.
+
+    Returns:
+        The verdict on their lengths, which must fail.
+    """
+    w = rotation_family(0).params["w"]
+    return Verdict("n^T W is as long as n^T", float(abs(w.shape[1] - w.shape[0])), 0.5)
+
+
+def scaled_zero() -> Verdict:
+    r"""Eq. (47) for a vanishing $\sigma_i$ says $0 = 0$: it holds for every gradient, also for one with $u_i^TG\neq0$.
+
+    Returns:
+        The verdict on $u_i^TG$, where eq. (47) is satisfied exactly; it must fail.
+    """
+    g = generator_of(0)
+    w, gradient = _without_singular_value(normal(g, 4, 3), 2), normal(g, 4, 3)
+    u, s, _ = torch.linalg.svd(w, full_matrices=False)
+    left = u[:, 2] @ gradient
+    satisfied = 2 * float(s[2]) * float(left.norm())
+    return Verdict(
+        "eq. (47) makes u_i a null vector of the gradient",
+        float(left.norm() / gradient.norm()),
+        1e-9,
+        settings={"eq. (47)": satisfied},
+    )
+
+
 def _prove_rotation() -> Proof:
     w, wt, n, nt, zt, g, gt = matrices("W", "W^T", "n", "n^T", "z^T", "G", "G^T")
     s = Symbol("s", real=True)
@@ -206,6 +235,26 @@ ROTATION = Theorem(
                 check="symtheory.theorems.mirror_constraint.rotation.zero_singular_value",
                 kind="statement",
             ),
+            Erratum(
+                where="Below Theorem 3, and after eq. (47)",
+                printed="$n^TW = 0$ makes $n$ a left eigenvector of $W$, and $u_i$ one of the gradient, with eigenvalue zero.",
+                true="A left null vector, or a left singular vector of singular value zero.",
+                counterexample=r"$W$ of shape $4\times3$: $n^TW$ has three entries, $\lambda n^T$ four.",
+                consequence="Use an SVD, not an eigendecomposition, to find the lost directions.",
+                check="symtheory.theorems.mirror_constraint.rotation.null_vector_called_eigenvector",
+                kind="wording",
+            ),
+            Erratum(
+                where="Proof of Theorem 3, part 1, eqs. (41) to (47)",
+                printed=r"For an arbitrary index $i$, scale $\sigma_i$ to $s\sigma_i$; eq. (47), $2\sigma_i\sum_{jk}G_{jk}U_{ji}z_k = 0$, "
+                "gives $u_i^TG = 0$.",
+                true=r"Only if $\sigma_i\neq0$ before it is scaled away. At a $W$ of low rank, the case of interest, vary $W+snz^T$ "
+                "instead.",
+                counterexample=r"$\sigma_i = 0$: eq. (47) reads $0 = 0$ for every $G$.",
+                consequence="None for the theorem.",
+                check="symtheory.theorems.mirror_constraint.rotation.scaled_zero",
+                kind="proof",
+            ),
         ),
     ),
     prove=_prove_rotation,
@@ -217,5 +266,9 @@ ROTATION = Theorem(
         "null direction": unconstrained(rotation_family),
         "nonzero singular value": degenerate(rotation_family, "part 2 with a zero singular value"),
     },
-    counterexamples={"Theorem 3.2, zero singular value": zero_singular_value},
+    counterexamples={
+        "Theorem 3.2, zero singular value": zero_singular_value,
+        "left eigenvector": null_vector_called_eigenvector,
+        "eq. (47), zero singular value": scaled_zero,
+    },
 )

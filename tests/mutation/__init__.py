@@ -1,0 +1,1 @@
+"""Breaks the library on purpose, one place at a time, and looks whether the tests notice."""

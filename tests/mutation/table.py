@@ -1,0 +1,248 @@
+"""Places that matter and how each is broken: signs, constants, transposes, exponents, centres, frames.
+
+A fragment occurs exactly once in its file (a test says so), so a break cannot drift to another place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One break.
+
+    Attributes:
+        file: File below ``symtheory/``.
+        old: Fragment that occurs there once.
+        new: What replaces it.
+        what: What is wrong then.
+        tests: What pytest runs against it, as narrow as catches it.
+    """
+
+    file: str
+    old: str
+    new: str
+    what: str
+    tests: str
+
+
+#: Proofs, checks, controls and counterexamples of one claim.
+def _claim(name: str) -> str:
+    return f"tests/test_theorems.py -k {name}-"
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    # --- mirrors ----------------------------------------------------------------------------------------------------
+    Mutant(
+        "spec/mirror.py",
+        "name: p - 2 * across[name] if name in across",
+        "name: p - across[name] if name in across",
+        "a reflection that stops at the mirror",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/mirror.py",
+        "half = (a.read(params) - sign * b.read(params)) / 2",
+        "half = (a.read(params) + sign * b.read(params)) / 2",
+        "a swap that projects on the mirror, not across it",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/mirror.py",
+        "b.write(out, -sign * half)",
+        "b.write(out, -half)",
+        "a signed swap that forgets its sign",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/mirror.py",
+        "return r * sum(prod(s) // d for s in self.shapes.values())",
+        "return r * len(self.shapes)",
+        "the rank of a rotation mirror counts tensors, not vectors",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/mirror.py",
+        "across = n @ (n.T @ moved.reshape(n.shape[0], -1))",
+        "across = n @ (n.T @ moved.reshape(-1, n.shape[0]).T)",
+        "a rotation along the wrong axis of a matrix",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/mirror.py",
+        "if b.distance(probe) > ORTHONORMALITY:",
+        "if b.distance(probe) > 2:",
+        "oblique reflections composed into something that is no mirror",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/families.py",
+        "error = max(float((p @ p - p).abs().max()), float((p - p.T).abs().max()))",
+        "error = float((p @ p - p).abs().max())",
+        "an oblique projection passes as a mirror",
+        "tests/test_mirror.py",
+    ),
+    Mutant(
+        "spec/numerics.py",
+        "scale = max(float(value.norm()), float(reference.norm()))",
+        "scale = max(float(value.norm()), float(reference.norm())) + 1",
+        "relative errors of small quantities shrink",
+        "tests/test_engine.py tests/test_mirror.py --doctest-modules symtheory/spec/numerics.py",
+    ),
+    Mutant(
+        "spec/verdict.py",
+        "return self.residual <= self.tolerance and self.gap >= self.factor",
+        "return self.residual <= self.tolerance",
+        "a verdict holds without its control",
+        "tests/test_ledger.py",
+    ),
+    # --- measuring --------------------------------------------------------------------------------------------------
+    Mutant(
+        "engine/model.py",
+        "return loss(params, batch) + gamma * squared_norm(params)",
+        "return loss(params, batch) + gamma / 2 * squared_norm(params)",
+        "the other convention of weight decay",
+        "tests/test_engine.py tests/test_mirror_constraint.py -k 'decay or threshold'",
+    ),
+    Mutant(
+        "engine/invariance.py",
+        "changes.append(abs(float(evaluate(loss, image, sample)) - value))",
+        "changes.append(abs(float(evaluate(loss, probe, sample)) - value))",
+        "invariance is measured against the point itself",
+        "tests/test_engine.py",
+    ),
+    Mutant(
+        "engine/invariance.py",
+        "probe[name] = p + spread * scale * noise",
+        "probe[name] = p",
+        "invariance is measured at one point only",
+        "tests/test_engine.py",
+    ),
+    Mutant(
+        "engine/updates.py",
+        "g = grads[k] if decoupled else grads[k] + shrink * p",
+        "g = grads[k] + shrink * p",
+        "AdamW decays twice",
+        "tests/test_updates.py",
+    ),
+    Mutant(
+        "engine/updates.py",
+        "g = g + momentum * buffers[k] if nesterov else buffers[k]",
+        "g = buffers[k]",
+        "Nesterov's momentum is plain momentum",
+        "tests/test_updates.py",
+    ),
+    Mutant(
+        "engine/kernels.py",
+        "s[i] = si - q * vi",
+        "s[i] = si - q * v[i]",
+        "the compiled product uses a weight that has moved already",
+        "tests/test_sweep.py",
+    ),
+    Mutant(
+        "engine/statistics.py",
+        "tail = (1 - confidence) / 2",
+        "tail = 1 - confidence",
+        "intervals of probabilities are too narrow",
+        "--doctest-modules symtheory/engine/statistics.py",
+    ),
+    # --- the mirror constraint --------------------------------------------------------------------------------------
+    Mutant(
+        "theorems/base.py",
+        "key=lambda v: (v.holds, -v.residual / v.tolerance if v.tolerance else 0.0)",
+        "key=lambda v: (not v.holds, v.residual)",
+        "the best verdict stands for all",
+        "tests/test_theorems.py -k worst",
+    ),
+    Mutant(
+        "theorems/mirror_constraint/preference.py",
+        "return float(there - here) / distance**2",
+        "return float(there - here) / distance",
+        "the exponent of the distance in the threshold of a point",
+        "tests/test_mirror_constraint.py -k threshold",
+    ),
+    Mutant(
+        "theorems/mirror_constraint/preference.py",
+        "gap = float(evaluate(loss, projected, batch) - evaluate(loss, params, batch))",
+        "gap = float(evaluate(loss, params, batch) - evaluate(loss, projected, batch))",
+        "the sign of the threshold of a point",
+        _claim("A.T1.3"),
+    ),
+    # --- lasso ------------------------------------------------------------------------------------------------------
+    Mutant(
+        "transforms/dcs.py",
+        '{"params": [self.direction, self.scale], "weight_decay": 2 * self.alpha}',
+        '{"params": [self.direction, self.scale], "weight_decay": self.alpha}',
+        "DCS decays at half of its strength",
+        "tests/test_dcs.py",
+    ),
+    Mutant(
+        "transforms/dcs.py",
+        "return 2 * self.alpha * self.factoring.norms(self.coordinates()).sum()",
+        "return self.alpha * self.factoring.norms(self.coordinates()).sum()",
+        "the constant of the L1 penalty",
+        "tests/test_dcs.py",
+    ),
+    Mutant(
+        "engine/factoring.py",
+        "squared = imbalance**2",
+        "squared = imbalance",
+        "factors start with another imbalance than asked for",
+        "tests/test_dcs.py",
+    ),
+    # --- removal of reflections -------------------------------------------------------------------------------------
+    Mutant(
+        "transforms/anchor.py",
+        "gap = p - self._anchors[id(p)]",
+        "gap = p + self._anchors[id(p)]",
+        "the anchored decay pulls to the wrong side, as printed",
+        "tests/test_syre.py",
+    ),
+    Mutant(
+        "transforms/anchor.py",
+        "p.grad.add_(pull, alpha=2 * sign * self.gamma)",
+        "p.grad.add_(pull, alpha=sign * self.gamma)",
+        "the anchored decay at half of its strength",
+        "tests/test_syre.py",
+    ),
+    Mutant(
+        "transforms/static.py",
+        "g = torch.Generator().manual_seed(seed ^ 0x5D5D5D5D)",
+        "g = torch.Generator().manual_seed(0)",
+        "the anisotropy is the same for every seed",
+        "tests/test_syre.py",
+    ),
+    Mutant(
+        "theorems/syre_bounds/bounds.py",
+        "return max(0.0, 1 - count * float(erf(epsilon / (4 * sqrt(2) * gamma * sigma0 * stretch))))",
+        "return max(0.0, 1 - count * float(erf(epsilon / (sqrt(2) * gamma * sigma0 * stretch))))",
+        "the printed constant, a quarter of the strength",
+        "tests/test_syre_bounds.py -k 'probability or bound or strength or counted or enough'",
+    ),
+    Mutant(
+        "theorems/syre_bounds/bounds.py",
+        "return max(0.0, 1 - count * float(chi.cdf(epsilon / (2 * gamma * sigma0 * stretch), rank)))",
+        "return max(0.0, 1 - count * float(chi.cdf(epsilon / (4 * gamma * sigma0 * stretch), rank)))",
+        "the slope taken for the difference, twice as large",
+        "tests/test_syre_bounds.py",
+    ),
+    # --- figures and storage ----------------------------------------------------------------------------------------
+    Mutant(
+        "ledger.py",
+        'passed = {(e.role, e.subject) for e in tests if e.outcome == "passed"}',
+        "passed = {(e.role, e.subject) for e in tests}",
+        "evidence that did not pass counts",
+        "tests/test_ledger.py",
+    ),
+)
+
+
+def markdown() -> str:
+    """The table as CONTRIBUTING.md shows it; ``python -m tests.mutation --table`` prints it.
+
+    Returns:
+        Markdown.
+    """
+    rows = [f"| `{m.file}` | {m.what} | `{m.tests.replace('|', chr(92) + '|')}` |" for m in MUTANTS]
+    return "\n".join(["| file | the break | the tests that notice |", "|---|---|---|", *rows])

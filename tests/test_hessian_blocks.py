@@ -13,6 +13,10 @@ from symtheory.engine.lyapunov import matrix_exponents, scalar_exponent
 from symtheory.engine.operators import dense_hessian
 from symtheory.engine.statistics import fitted_exponent
 from symtheory.errors import SymtheoryError
+from symtheory.figures.base import preset_of
+from symtheory.figures.collapse import Collapse, Settings, thresholds, window
+from symtheory.plots.collapse import figure_collapse
+from symtheory.plots.style import Drawing
 from symtheory.spec import flatten, sign_flip
 from symtheory.spec.mirror import Block
 from symtheory.theorems.hessian_blocks import (
@@ -404,3 +408,34 @@ def test_error_bars_of_scalar_exponents_cover():
 def test_senseless_input_is_refused(call, match):
     with pytest.raises(SymtheoryError, match=match):
         call()
+
+
+# --- the figure ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def collapse():
+    experiment = Collapse()
+    return experiment, experiment.run(preset_of(experiment, "smoke"))
+
+
+@rate_law
+def test_a_tanh_network_grows_and_collapses_as_predicted(collapse):
+    experiment, result = collapse
+    verdicts = experiment.check(result)
+    assert all(verdicts), verdicts
+    low, high = window(result)
+    assert low == pytest.approx(thresholds(result)[0])
+    assert high < 3.0
+
+
+def test_the_collapse_figure_draws_its_result(collapse):
+    left, right = figure_collapse(collapse[1]).axes
+    assert left.get_xlabel() == right.get_xlabel() == r"learning rate $\lambda$"
+    assert len(left.get_legend().get_texts()) == 4
+    assert len(Drawing(left.figure)._repr_png_()) > 10_000
+
+
+def test_collapse_settings_need_a_noisy_saddle():
+    with pytest.raises(SymtheoryError, match="mean < spread"):
+        Settings(mean=2.0)

@@ -40,11 +40,11 @@ def plot_exponents(result: xr.Dataset, ax: Axes) -> Axes:
         )  # fmt: skip
     ax.plot(fine, [second_order(-z, float(r), 0.0) for r in fine], "--", color=INK, label="second order, (1, 1)")
     ax.plot(fine, np.log(1 + fine * float(z.mean())), ":", color=GREEN, label="gradient descent, (1, 1)")
-    ax.set_ylim(-0.75, 0.75)
+    ax.set_ylim(-0.75, 1.15)
     ax.set_xlabel(r"learning rate $\lambda$")
     ax.set_ylabel(r"exponent $\Lambda$ per step")
     ax.set_title("growth at the origin")
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="upper left", fontsize=9)
     return ax
 
 
@@ -69,7 +69,7 @@ def plot_collapse(result: xr.Dataset, ax: Axes) -> Axes:
     ax.set_xlabel(r"learning rate $\lambda$")
     ax.set_ylabel("share of networks collapsed")
     ax.set_title("training from small weights")
-    ax.legend(loc="upper right", fontsize=9)
+    ax.legend(loc="upper right", fontsize=9, bbox_to_anchor=(1.0, 0.9))
     return ax
 
 

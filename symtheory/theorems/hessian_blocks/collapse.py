@@ -195,7 +195,7 @@ COLLAPSE = Theorem(
             "exponent exists": r"$\mathbb E\log|1-\lambda h|$ exists in $[-\infty,\infty]$, as it does for every finite data set",
         },
         verdict="holds as corrected",
-        correction=r"Theorem 5 holds for independent draws, $z_0\ne0$ and factors of modulus not constantly 1; at exponent 0 there is no convergence. "
+        correction=r"Theorem 5 holds for independent draws and $z_0\ne0$; at exponent 0 there is no convergence. "
         r"That noise attracts holds if $\lambda h(x)\le1$ for all $x$: then $\Lambda_{\text{SGD}}\le\Lambda_{\text{GD}}$ by Jensen. For larger "
         r"steps noise can repel.",
         chapter="hessian_blocks",

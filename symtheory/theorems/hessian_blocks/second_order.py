@@ -226,7 +226,7 @@ def _prove_second_order() -> Proof:
             identity("third order, the error of eq. (5)", order(3), -2 * a**3),
             identity(
                 "the expansion vanishes at -2 E_1 / E_2",
-                (-rate * e - rate**2 * q / 2).subs(rate, -2 * e / q),
+                sympy.Subs(-rate * e - rate**2 * q / 2, rate, -2 * e / q),
             ),
             identity(
                 "and factors: negative for rates above, as lambda > 0",
@@ -242,7 +242,7 @@ def _prove_second_order() -> Proof:
             ),
             identity(
                 "two equally likely values a, b with ab < 0: |1 - lambda a||1 - lambda b| = 1 at lambda = 1/a + 1/b",
-                ((1 - rate * a) * (1 - rate * b)).subs(rate, 1 / a + 1 / b), 1,
+                sympy.Subs((1 - rate * a) * (1 - rate * b), rate, 1 / a + 1 / b), 1,
             ),
             identity(
                 "critical decay to second order, for mean mu and variance V of xi",

@@ -308,6 +308,10 @@ def test_eq_five_becomes_exact_when_noise_dominates(noise):
     xi = torch.tensor([b - c, -b - c], dtype=torch.float64)
     found = critical_learning_rate(xi)
     assert found.exact == pytest.approx(found.second_order, rel=1e-5)
+    c = 0.3 * noise  # exact 2c / (b^2 - c^2), second order 2c / (b^2 + c^2)
+    found = critical_learning_rate(torch.tensor([b - c, -b - c], dtype=torch.float64))
+    assert found.exact == pytest.approx(2 * c / (b * b - c * c), rel=1e-9)
+    assert found.second_order == pytest.approx(2 * c / (b * b + c * c), rel=1e-9)
     small = torch.tensor([-b], dtype=torch.float64)
     assert critical_weight_decay(small, 1e-4).exact == pytest.approx(b / 2, rel=1e-9)
 
@@ -358,6 +362,16 @@ def test_gaussian_matrices_have_newman_s_exponents(size):
         exact = (math.log(2) + float(torch.special.digamma(torch.tensor((size - k) / 2).double()))) / 2
         assert abs(exponent.value - exact) < 4.5 * exponent.error
         assert exponent.error < 0.02
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_powers_of_one_matrix_have_its_eigenvalues(seed):
+    """Neither normal nor isotropic: frames must be carried from step to step."""
+    g = generator_of(seed)
+    values, frame = torch.tensor([1.5, -0.7, 0.2]).double(), normal(g, 3, 3)
+    matrix = frame @ torch.diag(values) @ torch.linalg.inv(frame)
+    found = matrix_exponents(lambda _, n: matrix.expand(n, 3, 3), generator=g, steps=200)
+    assert [e.value for e in found] == pytest.approx(values.abs().log().tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

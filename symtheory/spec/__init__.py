@@ -1,4 +1,4 @@
-"""What is claimed, as frozen data: mirrors, claims, verdicts, proofs."""
+"""What is claimed, as frozen data: mirrors, groups, claims, verdicts, proofs."""
 
 from symtheory.spec.claim import Claim, Erratum
 from symtheory.spec.families import (
@@ -13,9 +13,11 @@ from symtheory.spec.families import (
     rotation,
     sign_flip,
 )
+from symtheory.spec.groups import FiniteGroup
 from symtheory.spec.mirror import AxisMirror, BasisMirror, Block, CompositeMirror, Mirror, SwapMirror
 from symtheory.spec.numerics import Rank, largest, numerical_rank, relative_error, rounding_tolerance
 from symtheory.spec.params import Params, Shapes, flatten, params_of, shapes_of, size_of, unflatten
+from symtheory.spec.representations import Representation
 from symtheory.spec.verdict import Proof, Step, Verdict
 
 __all__ = [
@@ -25,10 +27,12 @@ __all__ = [
     "Claim",
     "CompositeMirror",
     "Erratum",
+    "FiniteGroup",
     "Mirror",
     "Params",
     "Proof",
     "Rank",
+    "Representation",
     "Shapes",
     "Step",
     "SwapMirror",

@@ -28,6 +28,7 @@ from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.general_groups.bounds import separating_blocks
 from symtheory.theorems.general_groups.minimal import NORM_TOLERANCE, strengths
+from symtheory.theorems.general_groups.reduction import PROOF_COUNTEREXAMPLES, PROOF_SLIPS
 from symtheory.theorems.general_groups.settings import PAPER, invariant
 from symtheory.theorems.instances import generator_of, normal
 
@@ -349,7 +350,7 @@ ABELIAN = Theorem(
                 kind="statement",
             ),
             Erratum(
-                where="Proof of Theorem 5, part 3, eqs. (77) to (80)",
+                where="Proof of Theorem 5, part 3, after eq. (80)",
                 printed=r"$\mathrm{im}(I-\bar V)$ shares a subspace with some $\mathrm{im}(I-\bar z_j)$, so breaking $V$ reduces to breaking $\langle z_j\rangle$.",
                 true="To share a subspace is not to contain it, which Definition 2 asks for. Use blocks of characters instead of cyclic groups of "
                 "generators.",
@@ -367,6 +368,7 @@ ABELIAN = Theorem(
                 check="symtheory.theorems.general_groups.abelian.primes_are_not_a_logarithm",
                 kind="proof",
             ),
+            *PROOF_SLIPS,
         ),
     ),
     prove=_prove_abelian,
@@ -383,5 +385,6 @@ ABELIAN = Theorem(
         "one generator": one_generator_many_pieces,
         "reduction to generators": generators_do_not_reduce,
         "eq. (81)": primes_are_not_a_logarithm,
+        **PROOF_COUNTEREXAMPLES,
     },
 )

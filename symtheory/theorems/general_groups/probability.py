@@ -250,10 +250,10 @@ def swapped_confidence() -> Verdict:
     r"""Before eq. (83): for $\Pr(\min|\Delta|>\epsilon)>1-\delta$ one needs $(1-\delta)$ in the denominator. That is for $>\delta$.
 
     Returns:
-        Verdict on $1-\delta = 0.9$ for $C_2$ on a line with the bias of that formula, corrected by 2, which must fail.
+        Verdict on $1-\delta = 0.9$ for $C_2$ on a line with the bias of that formula, which must fail.
     """
     epsilon, gamma, delta = 0.1, 0.3, 0.1
-    sigma0 = printed_removal_bias(epsilon, delta, gamma, generators=1) / 2
+    sigma0 = printed_removal_bias(epsilon, delta, gamma, generators=1)
     pull = 2 * gamma * sigma0 * normal(generator_of(0), DRAWS).abs()
     found = clopper_pearson(int((pull > epsilon).sum()), DRAWS)
     return Verdict("Pr > 1 - delta", (1 - delta) - found.high, SHORTFALL, settings={"counted": found.value})

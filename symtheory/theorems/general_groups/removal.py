@@ -263,7 +263,7 @@ REMOVAL = Theorem(
         errata=(
             Erratum(
                 where="Theorem 5, part 1",
-                printed=r"$\Delta_V = \Omega(\gamma\sigma_0\,\mathrm{rank}(I-\bar V))$. The proof takes the variance for the size.",
+                printed=r"$\Delta_V = \Omega(\gamma\sigma_0\,\mathrm{rank}(I-\bar V))$. The last line of the proof has the root, the statement has not.",
                 true=r"$\Omega(\gamma\sigma_0\sqrt{\mathrm{rank}(I-\bar V)})$.",
                 counterexample=r"$C_2$ acting on $\mathbb R^r$ by $-1$: $\Delta = 2\gamma\sigma_0\chi_r$, fitted exponent 0.5.",
                 consequence="The gain from a high-dimensional symmetry is the root of what is promised.",

@@ -453,3 +453,10 @@ def test_the_collapse_figure_draws_its_result(collapse):
 def test_collapse_settings_need_a_noisy_saddle():
     with pytest.raises(SymtheoryError, match="mean < spread"):
         Settings(mean=2.0)
+
+
+def test_a_leak_into_untouched_tensors_is_seen():
+    """Mixed second derivatives with a tensor the mirror does not move: the loss has no such mirror."""
+    mirror, point = sign_flip({"w": ()}, ["w"]), {"w": torch.tensor(0.0).double(), "a": torch.tensor(1.0).double()}
+    found = hessian_blocks(lambda p, _: p["w"] ** 2 / 2 + 0.75 * p["a"] * p["w"], point, None, [mirror])
+    assert found.leak == pytest.approx(0.6)  # 0.75 beside a curvature of 1

@@ -227,6 +227,71 @@ MUTANTS: tuple[Mutant, ...] = (
         "the slope taken for the difference, twice as large",
         "tests/test_syre_bounds.py",
     ),
+    # --- Hessian blocks and dynamics --------------------------------------------------------------------------------
+    Mutant(
+        "theorems/hessian_blocks/blocks.py",
+        "outside, total = outside + float(touched.square().sum()) + other, total + whole",
+        "outside, total = outside + float(touched.square().sum()), total + whole",
+        "a leak into tensors that the mirrors do not touch is overlooked",
+        "tests/test_hessian_blocks.py -k 'block or leak or mirror'",
+    ),
+    Mutant(
+        "theorems/hessian_blocks/second_order.py",
+        "return -lr * float(a.mean()) - lr**2 * float((a * a).mean()) / 2",
+        "return -lr * float(a.mean()) - lr**2 * float(a.var()) / 2",
+        "the variance for the second moment",
+        "tests/test_hessian_blocks.py tests/test_theorems.py -k 'second or A.E5-'",
+    ),
+    Mutant(
+        "theorems/hessian_blocks/critical.py",
+        "return 2 * self.exact",
+        "return self.exact",
+        "a critical decay in the wrong convention",
+        "tests/test_hessian_blocks.py -k 'decay or critical'",
+    ),
+    Mutant(
+        "engine/lyapunov.py",
+        "q, r = torch.linalg.qr(draw(generator, replicas).double() @ q)",
+        "_, r = torch.linalg.qr(draw(generator, replicas).double() @ q)",
+        "frames of matrix products are not carried on",
+        "tests/test_hessian_blocks.py -k 'exponent or product or lyapunov'",
+    ),
+    Mutant(
+        "engine/statistics.py",
+        "slope, intercept = np.polyfit(u, v, 1)",
+        "intercept, slope = np.polyfit(u, v, 1)",
+        "prefactor and exponent exchanged",
+        "--doctest-modules symtheory/engine/statistics.py tests/test_syre_bounds.py -k 'exponent or scaling'",
+    ),
+    # --- removal of groups ------------------------------------------------------------------------------------------
+    Mutant(
+        "spec/groups.py",
+        "return tuple(h for h in self.prime_power_cyclic if isprime(len(h)))",
+        "return self.prime_power_cyclic",
+        "subgroups of prime power order count as minimal",
+        "tests/test_groups.py",
+    ),
+    Mutant(
+        "spec/representations.py",
+        "s @ self.matrices @ torch.linalg.inv(s), name or",
+        "s @ self.matrices @ s.T, name or",
+        "a change of basis by the transpose",
+        "tests/test_groups.py",
+    ),
+    Mutant(
+        "theorems/general_groups/settings.py",
+        "return torch.eye(rep.dim, dtype=torch.float64) - rep.reynolds(subset).T",
+        "return torch.eye(rep.dim, dtype=torch.float64) - rep.reynolds(subset)",
+        "the projector of eq. (12), not transposed",
+        _claim("B.T5.1"),
+    ),
+    Mutant(
+        "theorems/general_groups/bounds.py",
+        "t = epsilon / (2 * gamma * sigma0)",
+        "t = epsilon / (4 * gamma * sigma0)",
+        "a bound for finite groups that promises twice the strength",
+        "tests/test_general_groups.py",
+    ),
     # --- figures and storage ----------------------------------------------------------------------------------------
     Mutant(
         "ledger.py",

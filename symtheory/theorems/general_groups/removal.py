@@ -198,6 +198,20 @@ def printed_gaussian() -> Verdict:
     return Verdict("the norm has mean zero", float(norms.mean() / norms.square().mean().sqrt()), 0.1, seed=0)
 
 
+def printed_sign() -> Verdict:
+    r"""Eq. (73): $2\gamma(I-\bar V)^T\theta_0$. Eq. (72) has $\theta-\theta_0$, so the pull is $-2\gamma(I-\bar V)^T\theta_0$.
+
+    Returns:
+        Verdict on the measured slope, which must fail by a factor $-1$.
+    """
+    s = setting("symmetric", "natural", 0, unbroken=-1)
+    q = broken_space(s.rep, s.unbroken)
+    printed = 2 * s.gamma * q @ s.bias
+    return Verdict(
+        "the slope is 2 gamma (I - V)^T theta_0", float((q @ s.slope() - printed).norm() / printed.norm()), 1e-9, seed=0
+    )
+
+
 def _prove_removal() -> Proof:
     grad, v, phi, bias, n, u = matrices(r"\nabla\ell^T", r"\bar V", r"\varphi", r"\theta_0", "n", r"\rho(u)")
     g, s = symbols("gamma s", positive=True)
@@ -307,6 +321,15 @@ REMOVAL = Theorem(
                 kind="wording",
             ),
             Erratum(
+                where="eq. (73)",
+                printed=r"$(I-\bar V)^T\nabla\ell_{ar} = 2\gamma(I-\bar V)^T\theta_0+\dots$",
+                true=r"$-2\gamma(I-\bar V)^T\theta_0$, by eq. (72).",
+                counterexample="$S_4$ permuting coordinates: the measured slope is minus the printed one.",
+                consequence=r"None for the strength. Descent moves towards $+\theta_0$, as the anchored form of the decay says.",
+                check="symtheory.theorems.general_groups.removal.printed_sign",
+                kind="proof",
+            ),
+            Erratum(
                 where="Proof of Theorem 5, after eq. (73)",
                 printed=r"$\|(I-\bar V)^T\theta_0\|$ is a Gaussian variable with mean 0.",
                 true=r"$\sigma_0\chi_r$, whose mean is near $\sigma_0\sqrt r$.",
@@ -332,5 +355,6 @@ REMOVAL = Theorem(
         "frame": printed_frame,
         "unipotent": printed_unipotent,
         "Gaussian norm": printed_gaussian,
+        "sign": printed_sign,
     },
 )

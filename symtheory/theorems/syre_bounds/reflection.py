@@ -189,6 +189,29 @@ def benchmark_threshold() -> Verdict:
     return Verdict("the degree of symmetry is the same for w and -w", abs(counts[0] - counts[1]), 0.0)
 
 
+def positive_rescaling() -> Verdict:
+    r"""Rescaling is said to imply reflections. $u\,\mathrm{relu}(wx)$ has $(\rho u, w/\rho)$ for $\rho>0$ only, and no reflection.
+
+    Returns:
+        Verdict on the least asymmetry over all lines through the origin and the point reflection, which must fail.
+    """
+    x = torch.tensor([1.0, -1.3, 0.7, -0.4], dtype=torch.float64)
+    points = normal(generator_of(0), 12, 2)
+
+    def outputs(z: Tensor) -> Tensor:
+        return z[:, :1] * torch.relu(z[:, 1:] * x)
+
+    values = outputs(points)
+    scaled = float((outputs(points * torch.tensor([2.0, 0.5], dtype=torch.float64)) - values).abs().max())
+    angles = torch.linspace(0, torch.pi, 721, dtype=torch.float64)
+    normals = torch.stack([angles.cos(), angles.sin()], dim=1)
+    images = [points - 2 * (points @ n)[:, None] * n for n in normals] + [-points]
+    least = min(float((outputs(p) - values).abs().max()) for p in images)
+    return Verdict(
+        "a rescaling symmetry implies a reflection", least, 1e-2, settings={"asymmetry under rescaling": scaled}
+    )
+
+
 def printed_centre() -> Verdict:
     r"""Part 2 as printed: the shifted function has the $(\theta'-\theta^\dagger, P)$ symmetry, so $P(\theta'-\theta^\dagger) = \theta'-\theta^\dagger$.
 
@@ -282,6 +305,15 @@ DEFINITION = Theorem(
                 symmetric_projection,
             ),
             _error(
+                "Section 1, with footnote 1",
+                "Permutation, rescaling, scale and rotation symmetries all imply reflections, since they all contain $Z_2$.",
+                r"Rescaling and scale do so only if they hold for negative factors, too. The rescaling of ReLU layers and the "
+                r"scale of normalised weights are groups of positive factors, $\rho^2 = 1$ only for $\rho = 1$.",
+                r"$u\,\mathrm{relu}(wx)$: invariant under $(\rho u, w/\rho)$, $\rho>0$; no line of the plane is a mirror.",
+                "A ReLU network has permutation mirrors and none of single neurons; do not look for $u = w = 0$ by reflection.",
+                positive_rescaling,
+            ),
+            _error(
                 "Section 6.2",
                 r"The objective has reflection symmetries $P_iw := w-2(v_i^Tw)v_i$.",
                 r"That is the reflection $I-2P_i$ with $P_i = v_iv_i^T$.",
@@ -312,6 +344,7 @@ DEFINITION = Theorem(
         "symmetric projection": symmetric_projection,
         "reflection called projection": benchmark_projection,
         "threshold without modulus": benchmark_threshold,
+        "positive rescaling": positive_rescaling,
     },
 )
 

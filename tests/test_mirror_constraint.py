@@ -30,6 +30,7 @@ from symtheory.theorems.mirror_constraint import (
 from symtheory.theorems.mirror_constraint.corollary import KEEPERS, OPTIMIZERS, leaves
 from symtheory.theorems.mirror_constraint.definitions import check_mirror
 from symtheory.theorems.mirror_constraint.family import check_family
+from symtheory.theorems.mirror_constraint.gradient import SLOPE_TOLERANCE, normal_gradient
 from symtheory.theorems.mirror_constraint.landscapes import double_well, minima, waves
 from symtheory.theorems.mirror_constraint.permutation import permutation_family
 from symtheory.theorems.mirror_constraint.preference import check_uniform
@@ -219,8 +220,26 @@ def test_a_loss_that_is_only_even_is_not_rescaling_invariant():
 
 
 def test_a_kink_is_seen_by_differences_only():
-    verdict = GRADIENT.controls["differentiable"](0)
-    assert 1e-3 < verdict.residual < 1e3
+    """At zero autograd takes the slope of |w| to be 0."""
+    mirror, zero = sign_flip({"w": ()}, ["w"]), {"w": torch.tensor(0.0, dtype=torch.float64)}
+    seen = normal_gradient(lambda p, _: p["w"].abs(), mirror, zero, (None,), generator_of(0))
+    assert seen * SLOPE_TOLERANCE == pytest.approx(1.0)
+
+
+def test_a_small_gradient_across_the_mirror_is_seen():
+    """A millionth of a slope is far above rounding, though a difference of losses would hide it."""
+    i = abstract("basis", 5)
+    n = i.mirror.random_normal(generator_of(1))
+    tilted = replace(i, loss=lambda p, x: i.loss(p, x) + 1e-8 * sum((n[k] * p[k]).sum() for k in n))
+    assert not GRADIENT.check(tilted).holds
+
+
+@pytest.mark.parametrize("t", [1.0, 10.0, 100.0])
+def test_a_product_has_no_global_curvature_bound(t):
+    """(u w - y)^2 at (t, -t): lowest eigenvalue -2 t^2 - 2 y, so Assumption 1 of Theorem 1.4 fails."""
+    point = {"u": torch.tensor([t]).double(), "w": torch.tensor([-t]).double()}
+    hessian = dense_hessian(lambda p, _: ((p["u"] * p["w"] - 0.5) ** 2).sum(), point, None)
+    assert float(torch.linalg.eigvalsh(hessian)[0]) == pytest.approx(-2 * t**2 - 1, rel=1e-12)
 
 
 def test_thresholds_refuse_points_on_the_mirror():

@@ -15,8 +15,8 @@ from symtheory.engine.operators import gradient
 from symtheory.engine.symbolic import derivative_at_zero, identity, matrices
 from symtheory.spec.claim import Claim, Erratum
 from symtheory.spec.mirror import Mirror
-from symtheory.spec.numerics import largest, require_finite
-from symtheory.spec.params import Params, flatten
+from symtheory.spec.numerics import largest, require_finite, rounding_tolerance
+from symtheory.spec.params import Params, flatten, shapes_of, size_of
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import (
@@ -38,7 +38,7 @@ SLOPE_TOLERANCE = 1e-7
 
 
 def normal_gradient(loss: Loss, mirror: Mirror, params: Params, samples: tuple, generator: torch.Generator) -> float:
-    r"""Largest $\|P\nabla\ell_\gamma\| / \|\nabla\ell_\gamma\|$ over samples, and the one-sided slope along a normal.
+    r"""Largest $\|P\nabla\ell_\gamma\| / \|\nabla\ell_\gamma\|$ over samples, and one-sided slope, each in units of its tolerance.
 
     The slope is measured by differences as well as by autograd, because autograd returns *some* subgradient at a kink.
 
@@ -50,9 +50,10 @@ def normal_gradient(loss: Loss, mirror: Mirror, params: Params, samples: tuple, 
         generator: Source of the random normal.
 
     Returns:
-        The larger of the two, relative to the gradient.
+        The larger of the two: the gradient's in units of rounding, the slope's of :data:`SLOPE_TOLERANCE`.
     """
     n, found = mirror.random_normal(generator), []
+    rounding = 10 * rounding_tolerance(size_of(shapes_of(params)))
 
     def along(s: float, sample: Batch) -> float:
         return float(loss({k: p + s * n[k] if k in n else p for k, p in params.items()}, sample))
@@ -63,7 +64,7 @@ def normal_gradient(loss: Loss, mirror: Mirror, params: Params, samples: tuple, 
         start = along(0.0, sample)
         coarse, fine = ((along(s, sample) - start) / s for s in (SLOPE_STEP, SLOPE_STEP / 2))
         require_finite(flatten(grads), "the gradient")
-        found += [mirror.distance(grads) / scale, abs(2 * fine - coarse) / max(scale, 1.0)]
+        found += [mirror.distance(grads) / scale / rounding, abs(2 * fine - coarse) / max(scale, 1.0) / SLOPE_TOLERANCE]
     return largest(found)
 
 
@@ -86,7 +87,7 @@ def check_gradient(instance: Instance) -> Verdict:
     return Verdict(
         f"{instance.name}: no gradient across the mirror",
         residual=measure(instance.loss),
-        tolerance=SLOPE_TOLERANCE,
+        tolerance=1.0,
         control=measure(instance.broken),
         seed=instance.seed,
         sizes={"parameters": instance.size, "rank": instance.mirror.rank, "samples": len(instance.samples)},
@@ -101,7 +102,7 @@ def _control_asymmetric(seed: int) -> Verdict:
 def _control_off(seed: int) -> Verdict:
     i = abstract("basis", seed)
     value = normal_gradient(with_decay(i.loss, GAMMA), i.mirror, i.params, i.samples, generator_of(seed))
-    return Verdict("no gradient across the mirror, off it", value, SLOPE_TOLERANCE, seed=seed)
+    return Verdict("no gradient across the mirror, off it", value, 1.0, seed=seed)
 
 
 def _control_kink(seed: int) -> Verdict:
@@ -115,7 +116,7 @@ def _control_kink(seed: int) -> Verdict:
     value = normal_gradient(
         with_decay(kinked, GAMMA), i.mirror, i.mirror.symmetrize(i.params), i.samples, generator_of(seed)
     )
-    return Verdict("no slope across the mirror at a kink", value, SLOPE_TOLERANCE, seed=seed)
+    return Verdict("no slope across the mirror at a kink", value, 1.0, seed=seed)
 
 
 def divided_by_distance() -> Verdict:

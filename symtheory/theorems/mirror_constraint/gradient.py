@@ -110,7 +110,7 @@ def _control_kink(seed: int) -> Verdict:
     i = abstract("basis", seed)
 
     def kinked(params: Params, batch: Batch) -> Tensor:
-        # at zero autograd takes the norm's gradient to be zero, so only the differences can see the kink
+        # exactly at zero autograd takes this gradient to be zero; the differences see the kink in any case
         return i.loss(params, batch) + flatten(i.mirror.project(params)).norm()
 
     value = normal_gradient(

@@ -43,6 +43,7 @@ from symtheory.theorems.hessian_blocks.second_order import curvature_instances
 from symtheory.theorems.hessian_blocks.structure import mixing
 from symtheory.theorems.hessian_blocks.tanh import check_tanh, tanh_loss, tanh_net
 from symtheory.theorems.instances import KINDS, abstract, generator_of, generic_function, normal, symmetrized
+from tests.oracles import obeys
 from tests.strategies import instances, seeds, shapes
 
 expansion_law = pytest.mark.claim("A.E3", role="verify")
@@ -58,19 +59,19 @@ SMALL = {"u": (2, 2), "w": (2, 2), "b": (2,)}
 @blocks_law
 @given(instances())
 def test_the_hessian_does_not_mix(instance):
-    assert BLOCKS.check(instance)
+    assert obeys(BLOCKS.check(instance))
 
 
 @blocks_law
 @given(st.sampled_from(JOINT), seeds)
 def test_several_mirrors_split_it_jointly(kind, seed):
-    assert BLOCKS.check(joint(kind, seed))
+    assert obeys(BLOCKS.check(joint(kind, seed)))
 
 
 @blocks_law
 @given(seeds, st.integers(1, 4))
 def test_equation_two_for_every_width(seed, width):
-    assert check_tanh(tanh_net(seed, width))
+    assert obeys(check_tanh(tanh_net(seed, width)))
 
 
 @blocks_law
@@ -207,7 +208,7 @@ smooth = instances().filter(lambda i: i.name != "relu_mlp")
 @expansion_law
 @given(smooth)
 def test_the_remainder_is_of_order_four(instance):
-    assert EXPANSION.check(instance)
+    assert obeys(EXPANSION.check(instance))
 
 
 @expansion_law
@@ -228,7 +229,7 @@ def test_the_fitted_order_is_four_with_the_symmetry_and_three_without(kind, seed
 @linear_law
 @given(smooth)
 def test_sgd_follows_the_matrix_product(instance):
-    assert LINEAR.check(instance)
+    assert obeys(LINEAR.check(instance))
 
 
 @linear_law
@@ -255,7 +256,7 @@ decays = st.floats(0.0, 1.0).map(lambda v: round(v, 3))
 @given(seeds)
 def test_exponent_expansion_and_critical_values(seed):
     for instance in curvature_instances(seed):
-        assert SECOND_ORDER.check(instance)
+        assert obeys(SECOND_ORDER.check(instance))
 
 
 @rate_law
@@ -319,7 +320,7 @@ def test_eq_five_becomes_exact_when_noise_dominates(noise):
 @collapse_law
 @given(st.sampled_from(LAWS), seeds)
 def test_the_sign_of_the_exponent_decides(kind, seed):
-    assert COLLAPSE.check(law(kind, seed))
+    assert obeys(COLLAPSE.check(law(kind, seed)))
 
 
 @collapse_law

@@ -38,6 +38,7 @@ from symtheory.theorems.mirror_constraint.rescaling import rescaling_family, sca
 from symtheory.theorems.mirror_constraint.rotation import _rotation_actions, double_rotation_family, rotation_family
 from symtheory.theorems.mirror_constraint.stationary import check_rank_condition
 from symtheory.theorems.mirror_constraint.threshold import farthest_minimum
+from tests.oracles import obeys
 from tests.strategies import instances, seeds, shapes
 
 GENERIC = ("simple", "basis", "projection", "rotation", "double rotation")
@@ -49,37 +50,37 @@ GENERIC = ("simple", "basis", "projection", "rotation", "double rotation")
 @pytest.mark.claim("A.D1", role="verify")
 @given(instances(("simple",)))
 def test_simple_mirrors(instance):
-    assert check_mirror(instance)
+    assert obeys(check_mirror(instance))
 
 
 @pytest.mark.claim("A.D2", role="verify")
 @given(instances())
 def test_mirrors(instance):
-    assert check_mirror(instance)
+    assert obeys(check_mirror(instance))
 
 
 @pytest.mark.claim("A.D3", role="verify")
 @given(instances())
 def test_mirrors_are_stationary_conditions_of_sgd(instance):
-    assert STATIONARY.check(instance)
+    assert obeys(STATIONARY.check(instance))
 
 
 @pytest.mark.claim("A.D3", role="verify")
 @given(seeds)
 def test_low_rank_is_a_nonlinear_stationary_condition(seed):
-    assert check_rank_condition(seed)
+    assert obeys(check_rank_condition(seed))
 
 
 @pytest.mark.claim("A.T1.1", role="verify")
 @given(instances())
 def test_no_gradient_across_the_mirror(instance):
-    assert GRADIENT.check(instance)
+    assert obeys(GRADIENT.check(instance))
 
 
 @pytest.mark.claim("A.C1", role="verify")
 @given(instances())
 def test_training_stays_on_the_mirror(instance):
-    assert COROLLARY.check(instance)
+    assert obeys(COROLLARY.check(instance))
 
 
 @pytest.mark.claim("A.C1", role="control")
@@ -109,13 +110,13 @@ def test_the_optimizer_table():
 @pytest.mark.claim("A.T1.3", role="verify")
 @given(instances())
 def test_the_projection_wins_exactly_above_its_threshold(instance):
-    assert PREFERENCE.check(instance)
+    assert obeys(PREFERENCE.check(instance))
 
 
 @pytest.mark.claim("A.T1.3", role="verify")
 @given(instances(KINDS[:-1]))
 def test_symmetry_keeps_the_threshold_bounded_at_the_mirror(instance):
-    assert check_uniform(instance)
+    assert obeys(check_uniform(instance))
 
 
 @pytest.mark.claim("A.T1.4", role="verify")
@@ -163,13 +164,13 @@ def test_minima_are_minima():
 @pytest.mark.claim("A.T2", role="verify")
 @given(seeds)
 def test_rescaling(seed):
-    assert check_family(rescaling_family(seed))
+    assert obeys(check_family(rescaling_family(seed)))
 
 
 @pytest.mark.claim("A.T3", role="verify")
 @given(seeds, st.sampled_from([rotation_family, double_rotation_family]))
 def test_rotation(seed, make):
-    assert check_family(make(seed))
+    assert obeys(check_family(make(seed)))
 
 
 def test_rotations_come_with_both_determinants():
@@ -181,7 +182,7 @@ def test_rotations_come_with_both_determinants():
 @pytest.mark.claim("A.T4", role="verify")
 @given(seeds)
 def test_permutation(seed):
-    assert check_family(permutation_family(seed))
+    assert obeys(check_family(permutation_family(seed)))
 
 
 # --- thresholds as tools ---------------------------------------------------------------------------------------------

@@ -218,3 +218,11 @@ def test_rotations_act_on_the_named_axis():
 def test_ranks_of_compositions_add():
     layout = {"u": (2,), "w": (3,)}
     assert CompositeMirror([sign_flip(layout, ["u"]), sign_flip(layout, ["w"])]).rank == 5
+
+
+def test_an_oblique_projection_is_refused():
+    """It is its own square, but what it calls a reflection changes lengths."""
+    oblique = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    assert torch.equal(oblique @ oblique, oblique)
+    with pytest.raises(SymtheoryError, match="an orthogonal projection"):
+        from_projection(oblique, {"w": (2,)})

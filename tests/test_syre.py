@@ -355,3 +355,10 @@ def test_steps_that_cannot_be_anchored_are_refused():
     extra.grad = torch.zeros_like(extra)
     with pytest.raises(SymtheoryError, match="anchor again"):
         optimizer.step()
+
+
+def test_the_anisotropy_depends_on_the_seed():
+    params = {"w": torch.zeros(50)}
+    one, same, two = (static_stretch(params, 0.1, seed)["w"] for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.allclose(one, two)
+    assert float((one - 1).abs().max()) <= 0.1

@@ -25,7 +25,7 @@ PAGES   := $(shell find book -type f -not -name '.*') _toc.yml references.bib
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH
 
-.PHONY: help env test book check lint types browser axe format bench mutants clean
+.PHONY: help env test book check lint types browser axe format bench deep mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -96,6 +96,9 @@ format: $(STAMP) ## put the code in order
 
 bench: $(STAMP) ## the benchmarks
 	$(PYTHON) -m benchmarks
+
+deep: $(STAMP) ## the laws of the claims on fifty times as many instances, drawn anew each time; hours
+	HYPOTHESIS_PROFILE=deep OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m claim -n $(JOBS) $(PYTEST_ARGS)
 
 mutants: $(STAMP) ## break the library in the places listed in CONTRIBUTING.md; every break has to be caught
 	$(PYTHON) -m tests.mutation

@@ -94,7 +94,8 @@ class HiddenLayer:
 
     @cached_property
     def _characters(self) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(torch.einsum("gii->g", r.matrices).numpy() for r in (self.rep_in, self.rep_out))
+        into, out = (torch.einsum("gii->g", r.matrices).numpy() for r in (self.rep_in, self.rep_out))
+        return into, out
 
     def block_dims(self, subset: Subset) -> tuple[int, int, int]:
         r"""$\dim V_{in}^H$, the bias, $\dim V_{out}^H$: the parameters of a block $G/H$.

@@ -77,17 +77,17 @@ def _hadamard_adam(w, u, vw, vu, bw, bu, x, y, kw, ku, rates, betas, t) -> None:
 @numba.njit(**_OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _hadamard_static(w, u, bw, bu, fw, fu, hw, hu, x, y, rates) -> None:  # noqa: ANN001
-    """SGD on one sample a step of the product of fw (w + bw) + hw and fu (u + bu) + hu, with decay of w and u."""
+    """SGD on the product of fw (w + bw) + hw and fu (u + bu) + hu, with decay of w and u; rates: lr, decay, 2 / batch."""
     lr, decay = rates[0], rates[1]
+    e, g = np.empty_like(w), np.empty_like(w)
     for s in range(x.shape[0]):
-        sample, total = x[s], -y[s]
         for i in range(w.shape[0]):
-            total += (fw[i] * (w[i] + bw[i]) + hw[i]) * (fu[i] * (u[i] + bu[i]) + hu[i]) * sample[i]
-        total += total
+            e[i] = (fw[i] * (w[i] + bw[i]) + hw[i]) * (fu[i] * (u[i] + bu[i]) + hu[i])
+        _slope(e, x[s], y[s], rates[2:3], g)
         for i in range(w.shape[0]):
-            wi, ui, g = w[i], u[i], total * sample[i]
-            w[i] = wi - lr * (g * fw[i] * (fu[i] * (ui + bu[i]) + hu[i]) + decay * wi)
-            u[i] = ui - lr * (g * fu[i] * (fw[i] * (wi + bw[i]) + hw[i]) + decay * ui)
+            wi, ui = w[i], u[i]
+            w[i] = wi - lr * (g[i] * fw[i] * (fu[i] * (ui + bu[i]) + hu[i]) + decay * wi)
+            u[i] = ui - lr * (g[i] * fu[i] * (fw[i] * (wi + bw[i]) + hw[i]) + decay * ui)
 
 
 def _each(kernel: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:
@@ -160,13 +160,13 @@ def hadamard_adam(beta2: float = 0.999, eps: float = 1e-8) -> Callable[..., None
 def hadamard_static(
     params: Params, state: State, fixed: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor, t: int
 ) -> None:
-    r"""SGD with batch size one on $((\hat w\odot\hat u)\cdot x - y)^2$, $\hat w = f_w\odot(w + b_w) + h_w$, same for $u$.
+    r"""SGD on the mean of $((\hat w\odot\hat u)\cdot x - y)^2$ with $\hat w = f_w\odot(w + b_w) + h_w$, and so for $u$.
 
     Args:
         params: ``w`` and ``u`` of shape ``(C, dim)``.
         state: Unused.
         fixed: ``bias_*``, ``free_*`` (0 or 1) and ``held_*``.
-        block: ``x`` of shape ``(streams, steps, dim)`` and ``y``.
+        block: ``x`` of shape ``(streams, steps, batch, dim)`` and ``y``.
         stream: Stream of each configuration.
         lr: Learning rates.
         decay: PyTorch's ``weight_decay``.
@@ -174,8 +174,8 @@ def hadamard_static(
     """
     names = ("bias_w", "bias_u", "free_w", "free_u", "held_w", "held_u")
     rows = [a.numpy() for a in (params["w"], params["u"], *(fixed[k] for k in names))]
-    rates = np.stack([lr.numpy(), decay.numpy()], axis=1).astype(rows[0].dtype)
     x, y = block["x"].numpy(), block["y"].numpy()
+    rates = np.stack([lr.numpy(), decay.numpy(), np.full(len(lr), 2 / x.shape[2])], axis=1).astype(rows[0].dtype)
     _each(
         _hadamard_static, [(*(a[c] for a in rows), x[s], y[s], rates[c]) for c, s in enumerate(stream.tolist())]
     )

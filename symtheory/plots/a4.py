@@ -18,6 +18,9 @@ _LABELS = {
     "start": ("bias added once, to the start", MUTED, "", ":"),
 }
 
+#: Curves that lie on each other at zero are set apart.
+_ASIDE = {"vanilla": -0.14, "bias": 0.14}
+
 
 def plot_a4(result: xr.Dataset, ax: Axes, decay: float) -> Axes:
     """Mean and range over the seeds, at the figure's learning rate and one weight decay.
@@ -33,8 +36,9 @@ def plot_a4(result: xr.Dataset, ax: Axes, decay: float) -> Axes:
     dead = result["dead"].sel(cut=_CUT, lr=result.attrs["lr"], decay=decay)
     for model, (label, color, marker, line) in _LABELS.items():
         curve = dead.sel(model=model)
-        ax.fill_between(result["task"], curve.min("seed"), curve.max("seed"), color=color, alpha=0.18, linewidth=0)
-        ax.plot(result["task"], curve.mean("seed"), line, color=color, marker=marker, markersize=4.5, label=label)
+        tasks = result["task"] + _ASIDE.get(model, 0.0)
+        ax.fill_between(tasks, curve.min("seed"), curve.max("seed"), color=color, alpha=0.18, linewidth=0)
+        ax.plot(tasks, curve.mean("seed"), line, color=color, marker=marker, markersize=4.5, label=label)
     total = int(result["parameters"].max())
     title = f"weight decay {decay:g}" if decay else "no weight decay, as printed"
     ax.set(xlabel="tasks learned", ylabel="dead parameters", ylim=(-0.04 * total, 1.04 * total), title=title)

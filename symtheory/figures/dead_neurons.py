@@ -149,8 +149,8 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
         use_kernel: Use the compiled kernel on a CPU.
 
     Returns:
-        ``dead`` (method, lr, seed, step, cut), ``size`` (method, lr, seed, step): median over the neurons of the larger
-        factor; ``relearned`` and ``relearned_untrained`` (method, lr, seed); ``trainable`` (method, seed): neurons
+        ``dead`` (training, lr, seed, step, cut), ``size`` (training, lr, seed, step): median over the neurons of the larger
+        factor; ``relearned`` and ``relearned_untrained`` (training, lr, seed); ``trainable`` (training, seed): neurons
         without a held weight.
     """
     plan, start = sweep(shard)
@@ -178,7 +178,7 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
     end = {k: seen[k][-1] for k in FACTORS}
     free = (plan.fixed["free_w"] * plan.fixed["free_u"]).sum(-1).reshape(shape)[:, 0]
     steps = [min(int(n) * shard["block"], shard["steps"]) for n in seen["block"]]
-    dims = ("method", "lr", "seed", "step")
+    dims = ("training", "lr", "seed", "step")
     dead = seen["dead"].reshape(-1, *shape, len(CUTS)).numpy().astype(np.int16)
     return xr.Dataset(
         {
@@ -186,9 +186,9 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
             "size": (dims, np.moveaxis(seen["size"].reshape(-1, *shape).numpy(), 0, 3)),
             "relearned": (dims[:3], again(end).numpy().astype(np.int16)),
             "relearned_untrained": (dims[:3], again(start).numpy().astype(np.int16)),
-            "trainable": (("method", "seed"), free.numpy().astype(np.int16)),
+            "trainable": (("training", "seed"), free.numpy().astype(np.int16)),
         },
         coords={
-            "method": list(METHODS), "lr": shard["lrs"], "seed": shard["seeds"], "step": steps, "cut": list(CUTS)
+            "training": list(METHODS), "lr": shard["lrs"], "seed": shard["seeds"], "step": steps, "cut": list(CUTS)
         },
     )  # fmt: skip

@@ -29,6 +29,9 @@ METHODS: dict[str, frozenset[str]] = {
 
 CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8)
 
+#: Quantiles over the neurons of the larger of the two factors. Sizes below 1e-30 are stored as that.
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
 FACTORS = ("w", "u")
 
 #: What the neurons learn when they learn again: this weight each, without label noise.
@@ -149,8 +152,7 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
         use_kernel: Use the compiled kernel on a CPU.
 
     Returns:
-        ``dead`` (training, lr, seed, step, cut), ``size`` (training, lr, seed, step): median over the neurons of the larger
-        factor; ``relearned`` and ``relearned_untrained`` (training, lr, seed); ``trainable`` (training, seed): neurons
+        ``dead`` (training, lr, seed, step, cut), ``size`` (..., step, quantile): the larger factor of a neuron; ``relearned`` and ``relearned_untrained`` (training, lr, seed); ``trainable`` (training, seed): neurons
         without a held weight.
     """
     plan, start = sweep(shard)
@@ -161,7 +163,8 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
         own = {**params, **fixed}
         size = torch.maximum(effective(own, "w").abs(), effective(own, "u").abs())
         dead = torch.stack([(size < c).sum(-1) for c in CUTS], dim=-1)
-        return {"dead": dead, "size": size.median(-1).values, "w": params["w"], "u": params["u"]}
+        levels = torch.quantile(size, torch.tensor(QUANTILES, device=size.device), dim=-1).T.clamp_min(1e-30)
+        return {"dead": dead, "size": levels, "w": params["w"], "u": params["u"]}
 
     def again(params: Params) -> Tensor:
         lesson = draw(torch.full((shard["dim"],), LESSON), 0.0, shard["batch"])
@@ -183,12 +186,17 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
     return xr.Dataset(
         {
             "dead": ((*dims, "cut"), np.moveaxis(dead, 0, 3)),
-            "size": (dims, np.moveaxis(seen["size"].reshape(-1, *shape).numpy(), 0, 3)),
+            "size": ((*dims, "quantile"), np.moveaxis(seen["size"].reshape(-1, *shape, len(QUANTILES)).numpy(), 0, 3)),
             "relearned": (dims[:3], again(end).numpy().astype(np.int16)),
             "relearned_untrained": (dims[:3], again(start).numpy().astype(np.int16)),
             "trainable": (("training", "seed"), free.numpy().astype(np.int16)),
         },
         coords={
-            "training": list(METHODS), "lr": shard["lrs"], "seed": shard["seeds"], "step": steps, "cut": list(CUTS)
+            "training": list(METHODS),
+            "lr": shard["lrs"],
+            "seed": shard["seeds"],
+            "step": steps,
+            "cut": list(CUTS),
+            "quantile": list(QUANTILES),
         },
-    )  # fmt: skip
+    )

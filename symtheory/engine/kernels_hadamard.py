@@ -38,7 +38,7 @@ def _slope(e: np.ndarray, x: np.ndarray, y: np.ndarray, two: np.ndarray, g: np.n
 
 @numba.njit(**_OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _linear_adam(w, v, x, y, rates, betas, t) -> None:  # noqa: ANN001
+def _linear_adam(w, v, x, y, rates, betas, t) -> None:
     """Adam on w.x; rates: lr, decay, eps, 1 - beta2, 2 / batch, and a place for the bias correction."""
     lr, decay, eps, rest = rates[0], rates[1], rates[2], rates[3]
     g = np.empty_like(w)
@@ -54,7 +54,7 @@ def _linear_adam(w, v, x, y, rates, betas, t) -> None:  # noqa: ANN001
 
 @numba.njit(**_OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _hadamard_adam(w, u, vw, vu, bw, bu, x, y, kw, ku, rates, betas, t) -> None:  # noqa: ANN001
+def _hadamard_adam(w, u, vw, vu, bw, bu, x, y, kw, ku, rates, betas, t) -> None:
     """Adam on ((w + bw)(u + bu)).x with kicks of size rates[7] added to the gradients."""
     lr, decay, eps, rest, size = rates[0], rates[1], rates[2], rates[3], rates[7]
     e, g = np.empty_like(w), np.empty_like(w)
@@ -76,8 +76,8 @@ def _hadamard_adam(w, u, vw, vu, bw, bu, x, y, kw, ku, rates, betas, t) -> None:
 
 @numba.njit(**_OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _hadamard_static(w, u, bw, bu, fw, fu, hw, hu, x, y, rates) -> None:  # noqa: ANN001
-    """SGD on the product of fw (w + bw) + hw and fu (u + bu) + hu, with decay of w and u; rates: lr, decay, 2 / batch."""
+def _hadamard_static(w, u, bw, bu, fw, fu, hw, hu, x, y, rates) -> None:
+    """SGD on the product of fw (w + bw) + hw and fu (u + bu) + hu; rates: lr, decay, 2 / batch."""
     lr, decay = rates[0], rates[1]
     e, g = np.empty_like(w), np.empty_like(w)
     for s in range(x.shape[0]):
@@ -148,10 +148,7 @@ def hadamard_adam(beta2: float = 0.999, eps: float = 1e-8) -> Callable[..., None
         data = [block[k].numpy() for k in ("x", "y", "kick_w", "kick_u")]
         _each(
             _hadamard_adam,
-            [
-                (*(a[c] for a in rows), *(d[s] for d in data), rates[c], betas, t)
-                for c, s in enumerate(stream.tolist())
-            ],
+            [(*(a[c] for a in rows), *(d[s] for d in data), rates[c], betas, t) for c, s in enumerate(stream.tolist())],
         )
 
     return run
@@ -176,6 +173,4 @@ def hadamard_static(
     rows = [a.numpy() for a in (params["w"], params["u"], *(fixed[k] for k in names))]
     x, y = block["x"].numpy(), block["y"].numpy()
     rates = np.stack([lr.numpy(), decay.numpy(), np.full(len(lr), 2 / x.shape[2])], axis=1).astype(rows[0].dtype)
-    _each(
-        _hadamard_static, [(*(a[c] for a in rows), x[s], y[s], rates[c]) for c, s in enumerate(stream.tolist())]
-    )
+    _each(_hadamard_static, [(*(a[c] for a in rows), x[s], y[s], rates[c]) for c, s in enumerate(stream.tolist())])

@@ -118,7 +118,16 @@ class A4(Figure):
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
-            dim=20, samples=20, tasks=5, steps=3000, batch=4, lr=0.1, others=(), seeds=(0, 1, 2, 3, 4, 5), variants=(), block=250
+            dim=20,
+            samples=20,
+            tasks=5,
+            steps=3000,
+            batch=4,
+            lr=0.1,
+            others=(),
+            seeds=(0, 1, 2, 3, 4, 5),
+            variants=(),
+            block=250,
         ),
         "page": Settings(tasks=5, steps=10_000, lr=3e-2, others=(), seeds=(0, 1), variants=()),
         "paper": Settings(),
@@ -237,8 +246,8 @@ class A4(Figure):
                 float(curve["bias", some].max()), 0.02, control=float(curve["start", some].max()), factor=5.0,
             ),
             Verdict(
-                f"why: in double precision, {SHIFT_STEPS} steps with a bias against a shifted start, no decay (control: "
-                "decay)",
+                f"why: {SHIFT_STEPS} steps in double precision with a bias against a shifted start, no decay "
+                "(control: decay)",
                 shift[none], 1e-9, control=shift[some],
             ),
         ]  # fmt: skip

@@ -53,7 +53,7 @@ ENOUGH = 40.0
 
 @dataclass(frozen=True)
 class Settings(Config):
-    """Settings of the figure.
+    r"""Settings of the figure.
 
     Attributes:
         dim: Number of neurons.
@@ -65,7 +65,7 @@ class Settings(Config):
         noise: Standard deviation of the label noise.
         init: Standard deviation of each factor at the start, in units of ``dim**-0.5``.
         sigma0: Standard deviation of the static bias, in units of ``dim**-0.5``.
-        gamma: Weight decay of $\\gamma\\|\\theta\\|^2$.
+        gamma: Weight decay of $\gamma\|\theta\|^2$.
         held: Fraction of weights that W-fix holds.
         kappa: Variance of the weights that W-fix holds.
         lesson_steps: Steps of the lesson.
@@ -138,7 +138,10 @@ class B3c(Figure):
             changed = {**common, "seeds": [config.seeds[0]], **VARIANTS[name]}
             changed["lrs"] = [changed.pop("lr", config.lr)]
             variants.append(changed)
-        return [*({**common, "lrs": sorted((config.lr, *config.others)), "seeds": [s]} for s in config.seeds), *variants]
+        return [
+            *({**common, "lrs": sorted((config.lr, *config.others)), "seeds": [s]} for s in config.seeds),
+            *variants,
+        ]
 
     def run(self, config: Settings, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
         """Train everything.

@@ -152,8 +152,9 @@ def compute(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> xr
         use_kernel: Use the compiled kernel on a CPU.
 
     Returns:
-        ``dead`` (training, lr, seed, step, cut), ``size`` (..., step, quantile): the larger factor of a neuron; ``relearned`` and ``relearned_untrained`` (training, lr, seed); ``trainable`` (training, seed): neurons
-        without a held weight.
+        ``dead`` (training, lr, seed, step, cut), ``size`` (..., step, quantile): the larger factor of a neuron;
+        ``relearned`` and ``relearned_untrained`` (training, lr, seed); ``trainable`` (training, seed): neurons without
+        a held weight.
     """
     plan, start = sweep(shard)
     fixed = {k: v.to(device) for k, v in plan.fixed.items()}

@@ -3,7 +3,7 @@ r"""The continual regression of figure A4: tasks, models, training, gradients th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, tee
+from itertools import chain, pairwise, tee
 from typing import Any
 
 import numpy as np
@@ -218,7 +218,7 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
         dead.append(torch.stack([(slopes < c).sum(-1) for c in CUTS], dim=-1).reshape(*shape, len(CUTS)))
         fit.append(error.reshape(shape))
         below = [(slopes < 10.0**e).sum(-1) for e in DECADES]
-        counts = torch.stack([below[0], *(b - a for a, b in zip(below, below[1:], strict=False))], dim=-1)
+        counts = torch.stack([below[0], *(b - a for a, b in pairwise(below))], dim=-1)
         histogram.append(counts.reshape(*shape, len(DECADES)))
     dims, order = ("model", "lr", "decay", "seed", "task"), (1, 2, 3, 4, 0)
     tasks: list[Any] = [t + 1 for t in range(shard["tasks"])]

@@ -198,7 +198,7 @@ class B3c(Figure):
             ),
             Verdict(
                 "syre: largest fraction dead at any time (control: the fewer of bias alone and decay alone)",
-                most["syre"], 0.01, control=min(most["bias"], most["decay"]), factor=20.0,
+                most["syre"], 0.02, control=min(most["bias"], most["decay"]), factor=10.0,
             ),
             Verdict(
                 "lesson after training: shortfall of syre against untrained weights (control: vanilla)",
@@ -212,9 +212,9 @@ class B3c(Figure):
                     "other learning rates: largest fraction dead at any time with syre (control: fewest at the end, "
                     "vanilla and W-fix)",
                     float(others.sel(training="syre").max()),
-                    0.01,
+                    0.02,
                     control=float(others.sel(training=["vanilla", "W-fix"]).isel(step=-1).min()),
-                    factor=20.0,
+                    factor=10.0,
                 )
             )
         if "variant" in result.dims:
@@ -225,9 +225,9 @@ class B3c(Figure):
                     "variants: largest fraction dead at any time with syre (control: fewest at the end, vanilla and "
                     "W-fix)",
                     float(other.sel(training="syre").max()),
-                    0.01,
+                    0.02,
                     control=float(other.sel(training=["vanilla", "W-fix"]).isel(step=-1).min()),
-                    factor=20.0,
+                    factor=10.0,
                 )
             )
         return verdicts

@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import products, reference
+from benchmarks.a4 import bench_a4
+from benchmarks.b3c import bench_b3c
 from benchmarks.timing import Timing, timed
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a3a, a8
@@ -100,7 +102,9 @@ def bench_a8(repeats: int = 1, steps: int = 1500) -> Timing:
 
 BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "A3a": bench_a3a,
+    "A4": bench_a4,
     "A8": bench_a8,
+    "B3c": bench_b3c,
     "HVP": products.bench_hvp,
 }
 

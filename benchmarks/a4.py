@@ -141,4 +141,7 @@ def bench_a4(repeats: int = 1, steps: int = 1000) -> Timing:
         apart(found[m], continual(m, slice_shard, short, config.lr, config.decays[1])) for m in plasticity.MODELS
     )
     total, seconds = sum(min(loops[m]) for m in plasticity.MODELS) * per_model, median(sweep)
-    return Timing("A4", total / seconds, seconds, total, steps, error)
+    # per step: 4 operations a coordinate and point; then 11 for Adam on the linear model, 28 for it on two factors
+    dim, points = config.dim, 4.0 * config.batch
+    flops = per_model * dim * ((points + 11) + len(plasticity.PRODUCTS) * (points + 28))
+    return Timing("A4", total / seconds, seconds, total, steps, error, flops)

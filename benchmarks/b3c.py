@@ -94,6 +94,7 @@ def bench_b3c(repeats: int = 3, steps: int = 1500) -> Timing:
     config = figure.presets["paper"]
     shards = figure.shards(config)
     count = sum(len(s["lrs"]) * len(s["seeds"]) * s["steps"] for s in shards)
+    work = sum(len(s["lrs"]) * len(s["seeds"]) * s["steps"] * (4.0 * s["batch"] + 18) for s in shards)
     first: dict[str, Any] = {**shards[0], "lrs": [config.lr]}
     (block,) = streams(
         dead_neurons.draw(dead_neurons.target(first), first["noise"], first["batch"]), first["seeds"], steps, steps
@@ -115,4 +116,5 @@ def bench_b3c(repeats: int = 3, steps: int = 1500) -> Timing:
         for k in dead_neurons.FACTORS:
             error = max(error, float(relative_error(dead_neurons.effective({**last, **plan.fixed}, k)[i], slow[k])))
     total, seconds = sum(min(loops[m]) for m in dead_neurons.METHODS) * count, median(sweep)
-    return Timing("B3c", total / seconds, seconds, total, steps, error)
+    # per step: 4 operations a coordinate and sample; then 18 to form the two factors and to move them
+    return Timing("B3c", total / seconds, seconds, total, steps, error, work * config.dim * len(loops))

@@ -67,6 +67,7 @@ def test_held_weights_stay_and_have_the_variance_of_the_paper():
     assert len(held) == 1200
     assert float(held.var()) == pytest.approx(0.01, rel=0.15)
     assert not fixed["held_u"][fixed["free_u"] == 1].any()
+    assert 300 < int(((fixed["free_u"] == 0) & (fixed["free_w"] == 0)).sum()) < 420  # chosen apart: 360 expected
 
 
 def test_dead_neurons_need_both_factors_small(monkeypatch):

@@ -27,7 +27,7 @@ def _factorization(
 ) -> None:
     """SGD on one configuration through a block; ``skip`` is 1 for the residual model and 0 for the plain one."""
     d = w.shape[0]
-    whole = d - d % 4
+    even = d - d % 2
     rate, noise = np.float32(2) * lr, np.float32(1) - signal
     h, r, g = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
     for i in range(d):
@@ -37,59 +37,50 @@ def _factorization(
         h[i] = total + skip * x[0, i]
     for t in range(x.shape[0]):
         now, after = x[t], x[min(t + 1, x.shape[0] - 1)]
-        for j in range(d):
-            g[j] = np.float32(0)
-        for i in range(0, whole, 4):
-            w0, w1, w2, w3 = w[i], w[i + 1], w[i + 2], w[i + 3]
-            r0, r1, r2, r3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for i in range(d):
+            r[i] = skip * h[i] - signal * now[i] - noise * e[t, i]
+            g[i] = np.float32(0)
+        # two rows at a time: more, and the compiler no longer proves that they do not overlap
+        for i in range(0, even, 2):
+            top, low = w[i], w[i + 1]
+            a, b = np.float32(0), np.float32(0)
             for j in range(d):
-                r0 += w0[j] * h[j]
-                r1 += w1[j] * h[j]
-                r2 += w2[j] * h[j]
-                r3 += w3[j] * h[j]
-            r0 += skip * h[i] - signal * now[i] - noise * e[t, i]
-            r1 += skip * h[i + 1] - signal * now[i + 1] - noise * e[t, i + 1]
-            r2 += skip * h[i + 2] - signal * now[i + 2] - noise * e[t, i + 2]
-            r3 += skip * h[i + 3] - signal * now[i + 3] - noise * e[t, i + 3]
-            r[i], r[i + 1], r[i + 2], r[i + 3] = r0, r1, r2, r3
-            q0, q1, q2, q3 = rate * r0, rate * r1, rate * r2, rate * r3
+                a += top[j] * h[j]
+                b += low[j] * h[j]
+            a += r[i]
+            b += r[i + 1]
+            r[i], r[i + 1] = a, b
+            p, q = rate * a, rate * b
             for j in range(d):
-                g[j] += r0 * w0[j] + r1 * w1[j] + r2 * w2[j] + r3 * w3[j]
-                w0[j] -= q0 * h[j]
-                w1[j] -= q1 * h[j]
-                w2[j] -= q2 * h[j]
-                w3[j] -= q3 * h[j]
-        for i in range(whole, d):
-            row, total = w[i], np.float32(0)
+                g[j] += a * top[j] + b * low[j]
+                top[j] -= p * h[j]
+                low[j] -= q * h[j]
+        for i in range(even, d):
+            top, a = w[i], r[i]
             for j in range(d):
-                total += row[j] * h[j]
-            total += skip * h[i] - signal * now[i] - noise * e[t, i]
-            r[i] = total
-            q = rate * total
+                a += top[j] * h[j]
+            r[i] = a
+            p = rate * a
             for j in range(d):
-                g[j] += total * row[j]
-                row[j] -= q * h[j]
-        for i in range(0, whole, 4):
-            u0, u1, u2, u3 = u[i], u[i + 1], u[i + 2], u[i + 3]
-            q0, q1 = rate * (g[i] + skip * r[i]), rate * (g[i + 1] + skip * r[i + 1])
-            q2, q3 = rate * (g[i + 2] + skip * r[i + 2]), rate * (g[i + 3] + skip * r[i + 3])
-            h0, h1, h2, h3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+                g[j] += a * top[j]
+                top[j] -= p * h[j]
+        for i in range(0, even, 2):
+            top, low = u[i], u[i + 1]
+            p, q = rate * (g[i] + skip * r[i]), rate * (g[i + 1] + skip * r[i + 1])
+            a, b = skip * after[i], skip * after[i + 1]
             for j in range(d):
-                n0, n1, n2, n3 = u0[j] - q0 * now[j], u1[j] - q1 * now[j], u2[j] - q2 * now[j], u3[j] - q3 * now[j]
-                u0[j], u1[j], u2[j], u3[j] = n0, n1, n2, n3
-                h0 += n0 * after[j]
-                h1 += n1 * after[j]
-                h2 += n2 * after[j]
-                h3 += n3 * after[j]
-            h[i], h[i + 1] = h0 + skip * after[i], h1 + skip * after[i + 1]
-            h[i + 2], h[i + 3] = h2 + skip * after[i + 2], h3 + skip * after[i + 3]
-        for i in range(whole, d):
-            row, q, total = u[i], rate * (g[i] + skip * r[i]), np.float32(0)
+                m, n = top[j] - p * now[j], low[j] - q * now[j]
+                top[j], low[j] = m, n
+                a += m * after[j]
+                b += n * after[j]
+            h[i], h[i + 1] = a, b
+        for i in range(even, d):
+            top, p, a = u[i], rate * (g[i] + skip * r[i]), skip * after[i]
             for j in range(d):
-                n = row[j] - q * now[j]
-                row[j] = n
-                total += n * after[j]
-            h[i] = total + skip * after[i]
+                m = top[j] - p * now[j]
+                top[j] = m
+                a += m * after[j]
+            h[i] = a
 
 
 def _kernel(skip: float) -> Any:

@@ -16,7 +16,8 @@ import numpy as np
 from torch import Tensor
 
 from symtheory.engine.kernels import _OPTIONS, _pool
-from symtheory.engine.sweep import Block
+from symtheory.engine.stepping import Block
+from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
 
@@ -87,7 +88,7 @@ def _kernel(skip: float) -> Any:
     """A sweep's kernel; configurations, with their matrices, over threads."""
 
     def run(
-        params: Params, state: Any, fixed: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor, t: int
+        params: Params, state: State, fixed: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor, t: int
     ) -> None:
         w, u = params["w"].numpy(), params["u"].numpy()
         x, e = block["x"].numpy(), block["noise"].numpy()

@@ -249,3 +249,90 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
         },
         coords={"signal": shard["signals"], "lr": shard["lrs"], "cut": list(CUTS), "index": shown + 1},
     )
+
+
+class A3b(Figure):
+    """Rank of an online matrix factorisation against learning rate and label noise."""
+
+    id: ClassVar[str] = "A3b"
+    title: ClassVar[str] = "SGD noise makes a matrix factorisation low rank"
+    source: ClassVar[str] = "Paper A, Figure 3 (mid)"
+    claim: ClassVar[str] = (
+        "SGD without weight decay makes a matrix factorisation low rank at large learning rates and strong label "
+        "noise; with residual connections, which remove the rotation symmetry, the model always stays full rank."
+    )
+    expected: ClassVar[Outcome] = "partly"
+    finding: ClassVar[str] = (
+        "The rank falls with learning rate and label noise, but the residual connection only moves the start: step for "
+        "step it is the plain model started at the identity, and started at the zero map it loses rank just the same."
+    )
+    presets: ClassVar[Mapping[Preset, Settings]] = {
+        "smoke": Settings(
+            dim=16, steps=10_000, lr_low=1e-2, lr_high=8e-2, lr_count=5, signals=(0.05, 0.1, 0.6), seeds=(0,),
+            variant_inits=(0.3,), variant_signals=(0.05,),
+        ),
+        "page": Settings(
+            dim=100, steps=20_000, lr_low=2e-3, lr_high=2e-2, lr_count=6, signals=(0.05, 0.2), seeds=(0,),
+            variant_inits=(0.3,), variant_signals=(0.05,),
+        ),
+        "paper": Settings(),
+    }  # fmt: skip
+
+    def shards(self, config: Settings) -> list[Shard]:
+        """Each model from its own start, a shard per seed; then from the other's start; then the other scales.
+
+        Args:
+            config: Settings.
+
+        Returns:
+            Settings of the shards.
+        """
+        lrs = np.geomspace(config.lr_low, config.lr_high, config.lr_count).tolist()
+        common = {"dim": config.dim, "steps": config.steps, "block": config.block, "lrs": lrs}
+        first = {**common, "seed": config.seeds[0], "signals": list(config.variant_signals)}
+        own = [
+            {**common, "model": m, "start": OWN_START[m], "seed": s, "signals": list(config.signals), "init": config.init}
+            for m in MODELS
+            for s in config.seeds
+        ]
+        other = [{**first, "model": m, "start": OWN_START[n], "init": config.init} for m, n in zip(MODELS, MODELS[::-1])]
+        scales = [{**first, "model": "plain", "start": "zero", "init": s} for s in config.variant_inits]
+        return own + other + scales
+
+    def run(self, config: Settings, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
+        """Train everything.
+
+        Args:
+            config: Settings.
+            device: Where to train.
+            executor: Maps over the shards.
+
+        Returns:
+            What :func:`compute` returns, for both models and all seeds; the same under ``swapped_*`` for the models
+            that exchanged their starts, and under ``scaled_*`` (scale, ...) for the plain model at other scales, both
+            with the first seed and fewer signals (``few``).
+        """
+        shards = self.shards(config)
+        runner = InProcess() if executor is None else executor
+        parts = runner.map(self.id, partial(compute, device=device), shards)
+        seeds = xr.DataArray(list(config.seeds), dims="seed")
+        models = xr.DataArray(list(MODELS), dims="model")
+        n = len(config.seeds)
+        result = xr.concat(
+            [xr.concat(parts[i : i + n], dim=seeds, join="exact") for i in (0, n)], dim=models, join="exact"
+        ).assign_coords(seed=list(config.seeds), model=list(MODELS))
+
+        def add(prefix: str, dim: xr.DataArray, found: list[xr.Dataset]) -> xr.Dataset:
+            extra = xr.concat(found, dim=dim, join="exact").rename(signal="few")
+            return result.merge(extra.rename({k: f"{prefix}_{k}" for k in extra.data_vars}), join="exact")
+
+        result = add("swapped", models, parts[2 * n : 2 * n + 2])
+        if config.variant_inits:
+            result = add("scaled", xr.DataArray(list(config.variant_inits), dims="scale"), parts[2 * n + 2 :])
+        result["lr"].attrs.update(long_name="learning rate lambda", units="1")
+        result["signal"].attrs.update(long_name="signal mu; the label noise has weight 1 - mu", units="1")
+        result["rank"].attrs.update(long_name="singular values of the map above the cut; -1 if diverged", units="1")
+        result["spectrum"].attrs.update(long_name="singular values of the map; 0 if diverged", units="1")
+        result.attrs.update(steps=config.steps, dim=config.dim, init=config.init)
+        return result
+

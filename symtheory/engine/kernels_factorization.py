@@ -28,7 +28,6 @@ def _factorization(
 ) -> None:
     """SGD on one configuration through a block; ``skip`` is 1 for the residual model and 0 for the plain one."""
     d = w.shape[0]
-    even = d - d % 2
     rate, noise = np.float32(2) * lr, np.float32(1) - signal
     h, r, g = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
     for i in range(d):
@@ -41,8 +40,8 @@ def _factorization(
         for i in range(d):
             r[i] = skip * h[i] - signal * now[i] - noise * e[t, i]
             g[i] = np.float32(0)
-        # two rows at a time: more, and the compiler no longer proves that they do not overlap
-        for i in range(0, even, 2):
+        # two rows at a time; with more rows, or the bound computed outside, the inner loops are no longer vectorised
+        for i in range(0, d - 1, 2):
             top, low = w[i], w[i + 1]
             a, b = np.float32(0), np.float32(0)
             for j in range(d):
@@ -56,7 +55,7 @@ def _factorization(
                 g[j] += a * top[j] + b * low[j]
                 top[j] -= p * h[j]
                 low[j] -= q * h[j]
-        for i in range(even, d):
+        for i in range(d - d % 2, d):
             top, a = w[i], r[i]
             for j in range(d):
                 a += top[j] * h[j]
@@ -65,7 +64,7 @@ def _factorization(
             for j in range(d):
                 g[j] += a * top[j]
                 top[j] -= p * h[j]
-        for i in range(0, even, 2):
+        for i in range(0, d - 1, 2):
             top, low = u[i], u[i + 1]
             p, q = rate * (g[i] + skip * r[i]), rate * (g[i + 1] + skip * r[i + 1])
             a, b = skip * after[i], skip * after[i + 1]
@@ -75,7 +74,7 @@ def _factorization(
                 a += m * after[j]
                 b += n * after[j]
             h[i], h[i + 1] = a, b
-        for i in range(even, d):
+        for i in range(d - d % 2, d):
             top, p, a = u[i], rate * (g[i] + skip * r[i]), skip * after[i]
             for j in range(d):
                 m = top[j] - p * now[j]
@@ -96,6 +95,7 @@ def _kernel(skip: float) -> Any:
         jobs = [
             _pool().submit(_factorization, w[c], u[c], x[s], e[s], signal[c], rates[c], np.float32(skip))
             for c, s in enumerate(owner)
+            if np.isfinite(w[c]).all()  # a run that has diverged stays so
         ]
         for job in jobs:
             job.result()

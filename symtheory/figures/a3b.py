@@ -76,7 +76,7 @@ class Settings(Config):
     dim: int = 200
     steps: int = 100_000
     lr_low: float = 1e-3
-    lr_high: float = 1.2e-2
+    lr_high: float = 8e-3
     lr_count: int = 18
     signals: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -336,3 +336,67 @@ class A3b(Figure):
         result.attrs.update(steps=config.steps, dim=config.dim, init=config.init)
         return result
 
+    def check(self, result: xr.Dataset) -> list[Verdict]:
+        """The claim as numbers; a share is a rank over the dimension, averaged over the seeds, where none diverged.
+
+        Args:
+            result: From :meth:`run`.
+
+        Returns:
+            The plain model loses rank with learning rate and with noise, at every cut, in both factors, at every
+            initial scale; the residual model keeps full rank, from its own start and from the plain model's.
+        """
+        shares = {m: _share(result.sel(model=m)) for m in MODELS}
+        plain = shares["plain"].sel(cut=CUT)
+        noisy, quiet = float(plain["signal"].min()), float(plain["signal"].max())
+        at_edge = {s: shares["plain"].sel(signal=s).dropna("lr").isel(lr=-1) for s in (noisy, quiet)}
+        along_lr = plain.sel(signal=noisy).dropna("lr").values
+        along_noise = plain.dropna("lr", how="any").isel(lr=-1).values[::-1]
+        swapped = _share(result, "swapped").sel(cut=CUT, model="residual")
+        few = plain.sel(signal=result["few"].values)
+        verdicts = [
+            Verdict(
+                "plain model, strongest noise, largest stable learning rate: share of the rank left, worst cut "
+                "(control: weakest noise)",
+                float(at_edge[noisy].max()), 0.75, control=float(at_edge[quiet].min()), factor=1.2,
+            ),
+            Verdict(
+                "plain model, strongest noise: largest rise of the share when the learning rate grows",
+                _largest_rise(along_lr), 0.02, control=_largest_rise(along_lr[::-1]), factor=5.0,
+            ),
+            Verdict(
+                "plain model, largest learning rate stable at every noise: largest rise of the share with the noise",
+                _largest_rise(along_noise), 0.02, control=_largest_rise(along_noise[::-1]), factor=5.0,
+            ),
+            Verdict(
+                "plain model: share by which a factor's rank differs from the map's (control: from the rank without "
+                "the smallest stable learning rate's)",
+                _factor_gap(result), 0.1, control=_factor_gap(result, reverse=True), factor=1.5,
+            ),
+            Verdict(
+                "residual model: largest share of the rank missing at any stable learning rate and noise",
+                _missing(shares["residual"].sel(cut=CUT)), 0.01, control=_missing(plain), factor=10.0,
+            ),
+            Verdict(
+                "residual model from the plain model's start: largest share of the rank missing",
+                _missing(swapped), 0.01, control=_missing(few), factor=5.0,
+            ),
+        ]  # fmt: skip
+        if "scale" in result.dims:
+            scaled = _share(result, "scaled").sel(cut=CUT).rename(few="signal")
+            own = plain.sel(signal=scaled["signal"])
+            verdicts.append(
+                Verdict(
+                    "plain model, other initial scales, largest shared learning rate: share by which the rank differs",
+                    _scale_gap(scaled, own), 0.05,
+                    control=_scale_gap(scaled, own.isel(signal=slice(None, None, -1))), factor=2.0,
+                )
+            )  # fmt: skip
+        return verdicts
+
+
+def _share(result: xr.Dataset, prefix: str = "") -> xr.DataArray:
+    """Rank over dimension, mean over the seeds, where no seed diverged."""
+    name = f"{prefix}_" if prefix else ""
+    share = result[f"{name}rank"].where(result[f"{name}diverged"] == 0) / result.attrs["dim"]
+    return share.mean("seed", skipna=False) if "seed" in share.dims else share

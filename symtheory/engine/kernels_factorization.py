@@ -3,8 +3,8 @@ r"""Compiled SGD with batch size one on a matrix factorisation, plain or residua
 A step of $\|f(x)-y\|^2$ is two products with $W$, one with $U$ and two rank-one updates. Done one after another for all
 configurations they stream every matrix through memory five times a step. Here one configuration's $W$ and $U$ stay in
 a core's cache for a whole block of steps and each is read and written once a step: with $W$'s rows in registers,
-$r_i = W_i\cdot h - y_i$, then $W^Tr$ gains $r_iW_i$ and $W_i$ loses its share of the gradient; $U$'s rank-one update and
-the next step's $h = Ux$ share a pass. Sums may be reassociated, so results agree with the plain loop to rounding.
+$r_i = W_i\cdot h - y_i$, then $W^Tr$ gains $r_iW_i$ and $W_i$ loses its share of the gradient; $U$'s rank-one update
+and the next step's $h = Ux$ share a pass. Sums may be reassociated, so results agree with the plain loop to rounding.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from symtheory.plots.style import INK, MUTED, canvas, style
+from symtheory.plots.style import MUTED, canvas, style
 
 #: The cut whose ranks are drawn.
 _CUT = 1e-3
@@ -104,4 +104,8 @@ def figure_a3b(result: xr.Dataset) -> Figure:
     with style():
         figure, (left, right) = canvas(2, width=5.2, height=4.2)
         plot_a3b(result, left)
+        inset = left.inset_axes((0.1, 0.1, 0.42, 0.4))
+        plot_ranks(result, inset, "residual", small=True)
+        inset.set_title("residual", fontsize=9, color=MUTED)
+        plot_exchanged(result, right)
     return figure

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import products, reference
+from benchmarks.a3b import bench_a3b
 from benchmarks.timing import Timing, timed
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a3a, a8
@@ -100,6 +101,7 @@ def bench_a8(repeats: int = 1, steps: int = 1500) -> Timing:
 
 BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "A3a": bench_a3a,
+    "A3b": bench_a3b,
     "A8": bench_a8,
     "HVP": products.bench_hvp,
 }

@@ -57,7 +57,7 @@ def bench_a3b(repeats: int = 3, steps: int = 500, config: a3b.Settings | None = 
     figure.run(figure.presets["smoke"])  # compile outside the clock
     results = []
     seconds = timed(lambda: results.append(figure.run(config)))
-    counts = {m: 0 for m in model.MODELS}
+    counts = dict.fromkeys(model.MODELS, 0)
     for prefix in ("", "swapped_", "scaled_"):
         lasting = results[0].get(f"{prefix}diverged")
         if lasting is not None:

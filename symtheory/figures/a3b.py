@@ -102,11 +102,11 @@ class A3b(Figure):
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
-            dim=16, steps=10_000, lr_low=1e-2, lr_high=8e-2, lr_count=5, signals=(0.05, 0.1, 0.6), seeds=(0,),
+            dim=16, steps=10_000, lr_low=8e-3, lr_high=6e-2, lr_count=5, signals=(0.05, 0.1, 0.6), seeds=(0,),
             variant_inits=(0.3,), variant_signals=(0.05,),
         ),
         "page": Settings(
-            dim=100, steps=20_000, lr_low=2e-3, lr_high=2e-2, lr_count=6, signals=(0.05, 0.2), seeds=(0,),
+            dim=100, steps=50_000, lr_low=2e-3, lr_high=1.6e-2, lr_count=8, signals=(0.02, 0.05, 0.1, 0.4), seeds=(0,),
             variant_inits=(0.3,), variant_signals=(0.05,),
         ),
         "paper": Settings(),

@@ -8,11 +8,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from symtheory.plots.style import MUTED, canvas, style
+from symtheory.plots.style import BLUE, MUTED, ORANGE, canvas, style
 
 #: The cut whose ranks are drawn.
 _CUT = 1e-3
 _MARKERS = "osD^vP*X"
+_RATE = r"learning rate $\lambda$"
 
 
 def _colors(count: int) -> list[tuple[float, ...]]:
@@ -54,7 +55,7 @@ def plot_ranks(result: xr.Dataset, ax: Axes, model: str, *, small: bool = False)
 
 
 def plot_a3b(result: xr.Dataset, ax: Axes) -> Axes:
-    """The plain model, with the residual model in an inset.
+    """The plain model, with the residual model from its own start in an inset.
 
     Args:
         result: From :class:`symtheory.figures.a3b.A3b`.
@@ -64,12 +65,21 @@ def plot_a3b(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     plot_ranks(result, ax, "plain")
-    ax.set(xlabel=r"learning rate $\lambda$", ylabel="rank")
+    ax.set(xlabel=_RATE, ylabel="rank", title=r"plain: $f(x) = WUx$")
+    ax.legend(loc="lower left", fontsize=9, handlelength=1.6, borderaxespad=0.1)
+    inset = ax.inset_axes((0.44, 0.12, 0.42, 0.4))
+    plot_ranks(result, inset, "residual", small=True)
+    inset.set_title(r"residual: $(I+W)(I+U)x$", fontsize=8, color=MUTED, pad=3)
+    inset.set(xlabel=_RATE, ylabel="rank", xlim=ax.get_xlim())
+    inset.xaxis.label.set_size(8)
+    inset.yaxis.label.set_size(8)
+    inset.tick_params(which="both", labelsize=7)
+    inset.patch.set_alpha(0.85)
     return ax
 
 
 def plot_exchanged(result: xr.Dataset, ax: Axes) -> Axes:
-    """Both models from each other's start, over the models from their own.
+    """Both models from both starts, first seed, at the strongest noise of the exchanged runs.
 
     Args:
         result: From :class:`symtheory.figures.a3b.A3b`.
@@ -79,21 +89,49 @@ def plot_exchanged(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     mu = float(result["few"].min())
-    first = result.isel(seed=0)
-    for model, own, other in (("plain", "zero", "identity"), ("residual", "identity", "zero")):
-        curve = first["rank"].sel(model=model, signal=mu, cut=_CUT)
-        curve = curve.where(first["diverged"].sel(model=model, signal=mu) == 0)
-        swapped = result["swapped_rank"].sel(model=model, few=mu, cut=_CUT)
-        swapped = swapped.where(result["swapped_diverged"].sel(model=model, few=mu) == 0)
-        color = _colors(2)[model == "residual"]
-        ax.plot(result["lr"], curve, color=color, marker="o", markersize=4.5, label=f"{model}, starts near {own}")
-        ax.plot(result["lr"], swapped, color=color, marker="x", markersize=6, linestyle="none",
-                label=f"{model}, starts near {other}")  # fmt: skip
+    own = result.isel(seed=0).sel(signal=mu)
+    other = result.sel(few=mu)
+    ranks = {
+        "own": own["rank"].sel(cut=_CUT).where(own["diverged"] == 0),
+        "other": other["swapped_rank"].sel(cut=_CUT).where(other["swapped_diverged"] == 0),
+    }
+    for start, color, lines, marks in (("zero", BLUE, "own", "other"), ("identity", ORANGE, "other", "own")):
+        plain, residual = ranks[lines].sel(model="plain"), ranks[marks].sel(model="residual")
+        ax.plot(result["lr"], plain, color=color, label=f"plain, starts near {start}")
+        ax.plot(result["lr"], residual, "o" if start == "zero" else "s", color=color, markersize=7,
+                markerfacecolor="none", label=f"residual, starts near {start}")  # fmt: skip
+    ax.set(xscale="log", xlabel=_RATE, ylabel="rank", ylim=(0, 1.06 * result.attrs["dim"]))
+    ax.set_title(rf"exchanged starts, $\mu = {mu:g}$")
+    ax.legend(loc="lower left", fontsize=9)
+    return ax
+
+
+def plot_spectra(result: xr.Dataset, ax: Axes) -> Axes:
+    """Singular values of the plain model's map at the largest learning rate stable at every noise, and the cuts.
+
+    Args:
+        result: From :class:`symtheory.figures.a3b.A3b`.
+        ax: Where to draw.
+
+    Returns:
+        The axes.
+    """
+    plain = result.sel(model="plain").isel(seed=0)
+    stable = (result["diverged"].sel(model="plain") == 0).all("seed").all("signal")
+    rate = float(result["lr"].values[stable.values][-1]) if stable.any() else float(result["lr"][0])
+    for mu, color in zip(result["signal"].values, _colors(result.sizes["signal"]), strict=True):
+        values = plain["spectrum"].sel(signal=mu, lr=rate)
+        ax.plot(result["index"], values.where(values > 0), color=color, label=rf"$\mu = {mu:g}$")
+    for cut in result["cut"].values:
+        ax.axhline(cut, color=MUTED, linewidth=1.2 if cut == _CUT else 0.6, linestyle="--" if cut == _CUT else ":")
+    ax.set(yscale="log", ylim=(1e-9, 3), xlabel="index", ylabel="singular value of $WU$")
+    ax.set_title(rf"spectra at $\lambda = {rate:.2g}$, cuts dashed")
+    ax.legend(loc="lower left", fontsize=9)
     return ax
 
 
 def figure_a3b(result: xr.Dataset) -> Figure:
-    """The figure with its inset, and beside it the exchanged starts.
+    """The figure with its inset; beside it the spectra behind the ranks and the exchanged starts.
 
     Args:
         result: From :class:`symtheory.figures.a3b.A3b`.
@@ -102,10 +140,8 @@ def figure_a3b(result: xr.Dataset) -> Figure:
         The drawing.
     """
     with style():
-        figure, (left, right) = canvas(2, width=5.2, height=4.2)
+        figure, (left, middle, right) = canvas(3, width=4.4, height=4.3)
         plot_a3b(result, left)
-        inset = left.inset_axes((0.1, 0.1, 0.42, 0.4))
-        plot_ranks(result, inset, "residual", small=True)
-        inset.set_title("residual", fontsize=9, color=MUTED)
+        plot_spectra(result, middle)
         plot_exchanged(result, right)
     return figure

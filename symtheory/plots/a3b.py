@@ -21,6 +21,15 @@ def _colors(count: int) -> list[tuple[float, ...]]:
     return [tuple(c) for c in mpl.colormaps["plasma"](np.linspace(0.0, 0.82, count))]
 
 
+def _ticks(result: xr.Dataset, ax: Axes) -> None:
+    """A few plainly written learning rates on a logarithmic axis that spans less than a decade or two."""
+    rates = result["lr"].values
+    ticks = np.unique([float(f"{v:.1g}") for v in np.geomspace(rates[0], rates[-1], 4)])
+    ax.set_xscale("log")
+    ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
+    ax.set_xticks([], minor=True)
+
+
 def plot_ranks(result: xr.Dataset, ax: Axes, model: str, *, small: bool = False) -> Axes:
     """Rank of one model against the learning rate, a line for each noise level, with the spread over seeds.
 
@@ -50,7 +59,8 @@ def plot_ranks(result: xr.Dataset, ax: Axes, model: str, *, small: bool = False)
             # one height for each noise level, so that crosses at one learning rate do not hide each other
             low = result.attrs["dim"] * (0.02 + 0.035 * (result.sizes["signal"] - 1 - i))
             ax.plot(lost[:1], [low], "x", color=color, markersize=size + 1)
-    ax.set(xscale="log", ylim=(0, 1.06 * result.attrs["dim"]))
+    ax.set(ylim=(0, 1.06 * result.attrs["dim"]))
+    _ticks(result, ax)
     return ax
 
 
@@ -100,7 +110,8 @@ def plot_exchanged(result: xr.Dataset, ax: Axes) -> Axes:
         ax.plot(result["lr"], plain, color=color, label=f"plain, starts near {start}")
         ax.plot(result["lr"], residual, "o" if start == "zero" else "s", color=color, markersize=7,
                 markerfacecolor="none", label=f"residual, starts near {start}")  # fmt: skip
-    ax.set(xscale="log", xlabel=_RATE, ylabel="rank", ylim=(0, 1.06 * result.attrs["dim"]))
+    ax.set(xlabel=_RATE, ylabel="rank", ylim=(0, 1.06 * result.attrs["dim"]))
+    _ticks(result, ax)
     ax.set_title(rf"exchanged starts, $\mu = {mu:g}$")
     ax.legend(loc="lower left", fontsize=9)
     return ax

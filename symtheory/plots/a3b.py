@@ -80,9 +80,9 @@ def plot_a3b(result: xr.Dataset, ax: Axes) -> Axes:
     inset = ax.inset_axes((0.44, 0.12, 0.42, 0.4))
     plot_ranks(result, inset, "residual", small=True)
     inset.set_title(r"residual: $(I+W)(I+U)x$", fontsize=8, color=MUTED, pad=3)
-    inset.set(xlabel=_RATE, ylabel="rank", xlim=ax.get_xlim())
-    inset.xaxis.label.set_size(8)
-    inset.yaxis.label.set_size(8)
+    inset.set_xlim(ax.get_xlim())
+    inset.set_xlabel(_RATE, fontsize=8)
+    inset.set_ylabel("rank", fontsize=8)
     inset.tick_params(which="both", labelsize=7)
     inset.patch.set_alpha(0.85)
     return ax

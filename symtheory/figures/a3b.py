@@ -11,7 +11,7 @@ $s = 0.1$ in both models; a few other $s$ as *variants*), and when a singular va
 other cuts are recorded). $2/i$ is read as a variance.
 
 The residual connection is a change of names: with $A = I+W$, $B = I+U$ the loss, its gradient and every step of SGD are
-those of $f = ABx$, rotation symmetry included. The models differ only in where they start, at a map near zero or near
+those of $f(x) = ABx$, rotation symmetry included. The models differ only in where they start, at a map near zero or near
 the identity. So both models are run from both starts.
 """
 
@@ -97,8 +97,8 @@ class A3b(Figure):
     )
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
-        "The rank falls with learning rate and label noise, but the residual connection only moves the start: step for "
-        "step it is the plain model started at the identity, and started at the zero map it loses rank just the same."
+        "The rank falls with learning rate and label noise, but so does the residual model's: its loss keeps the "
+        "rotation symmetry, only the start moves, and step for step it is the plain model started at the identity."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
@@ -206,7 +206,7 @@ class A3b(Figure):
             ),
             Verdict(
                 "plain model, strongest noise: largest rise of the share when the learning rate grows",
-                _largest_rise(along_lr), 0.02, control=_largest_rise(along_lr[::-1]), factor=5.0,
+                _largest_rise(along_lr), 0.05, control=_largest_rise(along_lr[::-1]), factor=5.0,
             ),
             Verdict(
                 "plain model, largest learning rate stable at every noise: largest rise of the share with the noise",

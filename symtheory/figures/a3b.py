@@ -11,8 +11,8 @@ $s = 0.1$ in both models; a few other $s$ as *variants*), and when a singular va
 other cuts are recorded). $2/i$ is read as a variance.
 
 The residual connection is a change of names: with $A = I+W$, $B = I+U$ the loss, its gradient and every step of SGD are
-those of $f(x) = ABx$, rotation symmetry included. The models differ only in where they start, at a map near zero or near
-the identity. So both models are run from both starts.
+those of $f(x) = ABx$, rotation symmetry included. The models differ only in where they start, at a map near zero or
+near the identity. So both models are run from both starts.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class A3b(Figure):
             variant_inits=(0.3,), variant_signals=(0.05,),
         ),
         "page": Settings(
-            dim=100, steps=50_000, lr_low=2e-3, lr_high=1.6e-2, lr_count=8, signals=(0.02, 0.05, 0.1, 0.4), seeds=(0,),
+            dim=100, steps=50_000, lr_low=2e-3, lr_high=1.2e-2, lr_count=8, signals=(0.02, 0.05, 0.1, 0.4), seeds=(0,),
             variant_inits=(0.3,), variant_signals=(0.05,),
         ),
         "paper": Settings(),

@@ -75,9 +75,11 @@ def plot_a3b(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     plot_ranks(result, ax, "plain")
+    if bool((result["diverged"].sel(model="plain") != 0).any()):
+        ax.plot([], [], "x", color=MUTED, label="diverged")
     ax.set(xlabel=_RATE, ylabel="rank", title=r"plain: $f(x) = WUx$")
     ax.legend(loc="lower left", fontsize=9, handlelength=1.6, borderaxespad=0.1)
-    inset = ax.inset_axes((0.44, 0.12, 0.42, 0.4))
+    inset = ax.inset_axes((0.45, 0.11, 0.41, 0.34))
     plot_ranks(result, inset, "residual", small=True)
     inset.set_title(r"residual: $(I+W)(I+U)x$", fontsize=8, color=MUTED, pad=3)
     inset.set_xlim(ax.get_xlim())

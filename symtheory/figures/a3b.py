@@ -265,7 +265,7 @@ def _factor_gap(result: xr.Dataset, *, reverse: bool = False) -> float:
     rank = plain["rank"].sel(cut=CUT).drop_vars("cut")
     if reverse:
         rank = rank.isel(signal=slice(None, None, -1)).assign_coords(signal=rank["signal"])
-    return max(float(abs(plain[k] - rank).where(stable).max()) for k in ("rank_w", "rank_u")) / result.attrs["dim"]
+    return max(float(abs(plain[k] - rank).where(stable).max()) for k in ("rank_w", "rank_u")) / int(result.attrs["dim"])
 
 
 def _scale_gap(scaled: xr.DataArray, own: xr.DataArray) -> float:

@@ -231,6 +231,10 @@ def test_a_stream_can_be_left_early_and_reports_what_its_drawing_raises():
     stream = streams(a3a.draw(3, 1.0), [0, 1], 100, 10)
     next(stream)
     stream.close()
-    with pytest.raises(SymtheoryError, match="tensors of one length"):
-        list(streams(lambda g, n: minibatches({"x": torch.ones(2)}, 3)(g, n), [0], 4, 2))
+
+    def broken(generator, steps):
+        raise SymtheoryError("data", "none", "draw some")
+
+    with pytest.raises(SymtheoryError, match="expected data, got none"):
+        list(streams(broken, [0], 4, 2))
     assert list(streams(a3a.draw(3, 1.0), [0], 0, 10)) == []

@@ -70,7 +70,8 @@ def test_tasks_differ_and_streams_of_a_seed_do_not_depend_on_others():
     assert not torch.allclose(one["x"], two["x"]) and not torch.allclose(one["kick_w"], two["kick_w"])
     alone = next(plasticity.task_blocks({**SHARD, "seeds": [4]}, 0))
     assert all(torch.equal(alone[k][0], one[k][1]) for k in one)
-    points = plasticity.task_data(SHARD, 3, 0)["x"]
+    points, later = (plasticity.task_data(SHARD, 3, t)["x"] for t in (0, 1))
+    assert not torch.allclose(points, later)
     assert all((row == points).all(1).any() for row in one["x"][0].flatten(0, 1))
 
 

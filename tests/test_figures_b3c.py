@@ -49,6 +49,18 @@ def test_every_method_follows_the_plain_loop(trained, method, use_kernel):
                 assert relative_error(found[use_kernel][k][c], slow[k]) < 1e-5
 
 
+def test_held_weights_have_no_gradient():
+    """Also those behind a mask, which the model does not see: both paths leave them where they started."""
+    plan, start = dead_neurons.sweep(SHARD)
+    blocks = list(streams(dead_neurons.draw(dead_neurons.target(SHARD), 1.0, 2), SHARD["seeds"], 40, 40))
+    c = list(METHODS).index("W-fix") * 4
+    held = plan.fixed["free_w"][c] == 0
+    for use_kernel in (True, False):
+        *_, last = train(plan, start, blocks, use_kernel=use_kernel)
+        assert torch.equal(last["w"][c][held], start["w"][c][held])
+        assert not torch.equal(last["w"][c][~held], start["w"][c][~held])
+
+
 def test_all_methods_start_from_one_function_but_for_what_is_held():
     plain, _ = dead_neurons.initial(SHARD, "vanilla", 0)
     for method in METHODS:

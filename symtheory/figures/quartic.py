@@ -14,7 +14,7 @@ $b = 2Q^TB_{UF}w_F$ and $h = \|w_F\|^2$. Only dropout needs a product with $B$ i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -125,6 +125,43 @@ def problem(structure: str, dim: int, seed: int, scale: float = 1.0) -> Problem:
     return Problem(values, vectors, matrix, *normal, order, seed)
 
 
+@dataclass(frozen=True)
+class FreeBlock:
+    r"""What W-fix leaves free: $B_{UU} = Q\operatorname{diag}(\mu)Q^T$.
+
+    Attributes:
+        free: Indices $U$, shape (m,).
+        values: $\mu$, shape (m,), float64.
+        basis: $Q$, shape (m, m), float64; ``None`` for the identity.
+    """
+
+    free: Tensor
+    values: Tensor
+    basis: Tensor | None
+
+    def into(self, w: Tensor) -> Tensor:
+        """$Q^Tw$.
+
+        Args:
+            w: Shape (m,).
+
+        Returns:
+            The same shape.
+        """
+        return w if self.basis is None else self.basis.T @ w
+
+    def out(self, z: Tensor) -> Tensor:
+        """$Qz$.
+
+        Args:
+            z: Shape (m,).
+
+        Returns:
+            The same shape.
+        """
+        return z if self.basis is None else self.basis @ z
+
+
 @dataclass
 class Flow:
     r"""Configurations that follow the recursion of this module's head.
@@ -232,6 +269,10 @@ class Dropout:
             kernels_quartic.dropped_dense(w, masked, total, against, keep, lr, u)
 
 
+#: Configurations of any method, advanced in place by ``advance(lr, steps)``.
+Trained = Flow | Dropout
+
+
 def pull(p: Problem, gammas: Tensor, start: Tensor, bias: Tensor, device: str = "cpu") -> Flow:
     r"""Weight decay $\gamma\|w-\theta_0\|^2$: plain descent, weight decay and syre.
 
@@ -274,7 +315,34 @@ def held_weights(p: Problem, fraction: float, spread: float) -> tuple[Tensor, Te
     return mask, spread * p.anchor
 
 
-def fix(p: Problem, fractions: Tensor, start: Tensor, spread: float, device: str = "cpu") -> Flow:
+def free_blocks(p: Problem, fractions: Tensor) -> list[FreeBlock]:
+    r"""The blocks of $B$ that W-fix leaves free, diagonalised.
+
+    Args:
+        p: The problem.
+        fractions: $\phi$ of each configuration, shape (C,).
+
+    Returns:
+        One per fraction.
+    """
+    blocks = []
+    for fraction in fractions.tolist():
+        free = (~held_weights(p, fraction, 1.0)[0]).nonzero()[:, 0]
+        if p.matrix is None:
+            blocks.append(FreeBlock(free, p.values[free], None))
+        else:
+            blocks.append(FreeBlock(free, *torch.linalg.eigh(p.matrix[free][:, free])))
+    return blocks
+
+
+def fix(
+    p: Problem,
+    fractions: Tensor,
+    start: Tensor,
+    spread: float,
+    device: str = "cpu",
+    blocks: Sequence[FreeBlock] | None = None,
+) -> Flow:
     r"""W-fix: a fraction of the weights stays where it was drawn.
 
     Args:
@@ -283,32 +351,27 @@ def fix(p: Problem, fractions: Tensor, start: Tensor, spread: float, device: str
         start: $w$ at the start of the free weights, shape (d,), float64.
         spread: Standard deviation of the held values.
         device: Where to train.
+        blocks: From :func:`free_blocks`, to use them twice.
 
     Returns:
         The configurations. In the state, a free block's coordinates come first; zeros fill the rest.
     """
-    count, dim = len(fractions), len(p.values)
-    z, slope, force = (torch.zeros(count, dim, dtype=torch.float64) for _ in range(3))
-    fixed, bases = torch.zeros(count, dim, dtype=torch.float64), []
-    for c, fraction in enumerate(fractions.tolist()):
+    blocks = free_blocks(p, fractions) if blocks is None else blocks
+    z, slope, force, fixed = (torch.zeros(len(fractions), len(p.values), dtype=torch.float64) for _ in range(4))
+    for c, (fraction, block) in enumerate(zip(fractions.tolist(), blocks, strict=True)):
         mask, anchor = held_weights(p, fraction, spread)
-        free = (~mask).nonzero()[:, 0]
         fixed[c, mask] = anchor[mask]
-        if p.matrix is None:
-            values, basis, pulled = p.values[free], None, torch.zeros(len(free), dtype=torch.float64)
-            z[c, : len(free)] = start[free]
-        else:
-            values, basis = torch.linalg.eigh(p.matrix[free][:, free])
-            pulled = 2 * basis.T @ (p.matrix[free] @ fixed[c])
-            z[c, : len(free)] = basis.T @ start[free]
-        slope[c, : len(free)], force[c, : len(free)] = 2 * values, pulled
-        bases.append((free, basis))
+        size = len(block.free)
+        z[c, :size] = block.into(start[block.free])
+        slope[c, :size] = 2 * block.values
+        if p.matrix is not None:
+            force[c, :size] = 2 * block.into(p.matrix[block.free] @ fixed[c])
     held = (fixed * fixed).sum(1)
 
     def back(state: Tensor) -> Tensor:
         w = fixed.clone()
-        for row, own, (free, basis) in zip(w, state, bases, strict=True):
-            row[free] = own[: len(free)] if basis is None else basis @ own[: len(free)]
+        for row, own, block in zip(w, state, blocks, strict=True):
+            row[block.free] = block.out(own[: len(block.free)])
         return w
 
     return Flow(*(t.float().to(device) for t in (z, slope, force, held)), back)
@@ -355,22 +418,6 @@ def frontier(values: Tensor, cut: float) -> tuple[Tensor, Tensor]:
     rest = (ranked[0] / 2 - k * square).clamp_min(0)
     mass = k * square + rest
     return len(values) - k, mass**2 - square * ranked.cumsum(0) - rest * ranked[0]
-
-
-def chunks(steps: int, marks: list[int]) -> Iterator[tuple[int, int]]:
-    """Cut a run at some steps.
-
-    Args:
-        steps: Last step.
-        marks: Increasing steps at which to stop; those beyond ``steps`` are left out.
-
-    Yields:
-        Steps to take, and the step reached.
-    """
-    done = 0
-    for mark in [*(m for m in marks if m < steps), steps]:
-        yield mark - done, mark
-        done = mark
 
 
 def _workers() -> int:

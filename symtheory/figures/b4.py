@@ -350,6 +350,35 @@ class B4(Figure):
         result.attrs.update({k: getattr(config, k) for k in ("dim", "steps", "lr", "init", "sigma0", "held")})
         return result.assign_coords(edge=EDGES)
 
+    def check(self, result: xr.Dataset) -> list[Verdict]:
+        """The claim as numbers, for each structure.
+
+        Args:
+            result: From :meth:`run`.
+
+        Returns:
+            syre is smooth and monotone, gets near the optimum and visits the range of degrees; no other method visits as
+            much of it; none has a lower degree at the same objective; the printed degree is well defined; the runs are
+            long enough.
+        """
+        verdicts = [v for s in STRUCTURES for v in _verdicts(result, s)]
+        last, dim = result.isel(mark=-1), result.attrs["dim"]
+        signs = abs(last["printed"] - last["printed_flipped"]).where(last["diverged"] == 0).sel(curve="syre")
+        verdicts.append(
+            Verdict(
+                "as printed, v.w < c, the degree does not depend on the sign of the eigenvectors (part of all, syre)",
+                float(signs.max()) / dim, 0.01,
+            )
+        )  # fmt: skip
+        drift = abs(result["degree"].sel(curve="syre") - last["degree"].sel(curve="syre")).max(["structure", "hyper", "seed"])
+        verdicts.append(
+            Verdict(
+                "syre's degree at two fifths of the steps differs from that at the end by at most (part of all)",
+                float(drift.isel(mark=-2)) / dim, 0.02,
+            )
+        )  # fmt: skip
+        return verdicts
+
 
 def _curves(config: Settings, count: int) -> list[list[tuple[str, str, list[float], float]]]:
     """Curves by kind, each with hyperparameters and the standard deviation of its constants: dropout, fix, pull."""
@@ -363,3 +392,102 @@ def _curves(config: Settings, count: int) -> list[list[tuple[str, str, list[floa
         [("W-fix", "fix", grid["W-fix"], config.held), (WIDE, "fix", wide, config.sigma0)],
         [*((k, "pull", grid[k], v) for k, v in pulled.items()), *others, (EARLY, "pull", early, 0.0)],
     ]
+
+
+def path(result: xr.Dataset, structure: str, curve: str) -> tuple[np.ndarray, np.ndarray]:
+    """A curve as the hyperparameter runs, where no seed diverged.
+
+    Args:
+        result: From :meth:`B4.run`.
+        structure: Which $B$.
+        curve: Which curve.
+
+    Returns:
+        Mean degree over seeds, as a part of all reflections, and mean objective above the optimum.
+    """
+    part = result.sel(structure=structure, curve=curve).isel(mark=-1)
+    stable = (part["diverged"] == 0).all("seed").values
+    degree = (part["degree"].mean("seed") / result.attrs["dim"]).values
+    return degree[stable], (part["objective"] - part["optimum"]).mean("seed").values[stable]
+
+
+def visited(degrees: np.ndarray, low: float, high: float) -> float:
+    """How much of a range some degrees cover.
+
+    Args:
+        degrees: Values.
+        low: Start of the range.
+        high: End of the range.
+
+    Returns:
+        The part of :data:`BINS` equal bins that holds a value.
+
+    >>> visited(np.array([0.0, 0.05, 1.0]), 0.0, 1.0)
+    0.2
+    """
+    inside = degrees[(degrees >= low) & (degrees <= high)]
+    return float((np.histogram(inside, BINS, (low, high))[0] > 0).mean())
+
+
+def lowest(degrees: np.ndarray, excesses: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The lowest degree of a curve at no more than some objectives: its Pareto front.
+
+    Args:
+        degrees: Degrees of the points.
+        excesses: Their objectives.
+        levels: Objectives.
+
+    Returns:
+        One for each level; 1 where no point is that low.
+
+    >>> lowest(np.array([0.9, 0.2]), np.array([1.0, 2.0]), np.array([0.5, 1.5, 3.0])).tolist()
+    [1.0, 0.9, 0.2]
+    """
+    allowed = excesses[None, :] <= levels[:, None]
+    return np.where(allowed, degrees[None, :], 1.0).min(axis=1)
+
+
+def _verdicts(result: xr.Dataset, structure: str) -> list[Verdict]:
+    """The claim for one matrix."""
+    points = {m: path(result, structure, m) for m in METHODS}
+    scale = float(abs(result["optimum"].sel(structure=structure)).mean())
+    low, high = (float(f([f(d) for d, _ in points.values()])) for f in (np.min, np.max))
+    degree, excess = points["syre"]
+    jumps = np.abs(np.diff(degree)) / (high - low)
+    rises = np.diff(degree).clip(min=0)
+    share = {m: visited(d, low, high) for m, (d, _) in points.items()}
+    rivals = {m: v for m, v in share.items() if m != "syre"}
+    best = max(rivals, key=lambda m: rivals[m])
+    levels = np.sort(excess)
+    front = {m: lowest(*p, levels) for m, p in points.items()}
+    behind = {m: float((front["syre"] - front[m]).max()) for m in rivals}
+    ahead = max(behind, key=lambda m: behind[m])
+    return [
+        Verdict(
+            f"{structure}: syre, largest step of the degree between neighbouring decays, as a part of the range "
+            "(control: the two end points alone)",
+            float(jumps.max()), 0.15, control=float(abs(degree[-1] - degree[0]) / (high - low)), factor=3.0,
+        ),
+        Verdict(
+            f"{structure}: syre, largest rise of the degree when the decay grows, as a part of all reflections "
+            "(control: backwards)",
+            float(rises.max()), 0.005, control=float((-np.diff(degree)).max()), factor=3.0,
+        ),
+        Verdict(
+            f"{structure}: syre's best objective above the optimum, relative to it (control: its largest decay)",
+            float(excess.min() / scale), 0.15, control=float(excess[-1] / scale), factor=1.0,
+        ),
+        Verdict(
+            f"{structure}: part of the range of degrees that syre does not visit (control: weight decay)",
+            1 - share["syre"], 0.25, control=1 - share["weight decay"], factor=2.0,
+        ),
+        Verdict(
+            f"{structure}: part of the range that the best other method visits, {best} (control: syre)",
+            share[best], 0.35, control=share["syre"], factor=2.0,
+        ),
+        Verdict(
+            f"{structure}: at equal objective, another method's degree lies below syre's by at most, {ahead} "
+            "(control: syre below weight decay)",
+            max(behind[ahead], 0.0), 0.05, control=float((front["weight decay"] - front["syre"]).max()), factor=3.0,
+        ),
+    ]  # fmt: skip

@@ -377,6 +377,24 @@ def fix(
     return Flow(*(t.float().to(device) for t in (z, slope, force, held)), back)
 
 
+def noise(p: Problem) -> Callable[[int], Tensor]:
+    """Uniform numbers for dropout; the same whatever the number of steps asked for at a time.
+
+    Args:
+        p: The problem.
+
+    Returns:
+        Steps to the next numbers, shape (steps, d).
+    """
+    g = torch.Generator().manual_seed(p.seed + 10_000)
+
+    def draw(steps: int) -> Tensor:
+        # step by step: torch fills a tensor in an order that depends on its size
+        return torch.stack([torch.rand(len(p.values), generator=g) for _ in range(steps)])
+
+    return draw
+
+
 def drop(p: Problem, rates: Tensor, start: Tensor, device: str = "cpu") -> Dropout:
     r"""Dropout of weights.
 
@@ -389,11 +407,10 @@ def drop(p: Problem, rates: Tensor, start: Tensor, device: str = "cpu") -> Dropo
     Returns:
         The configurations.
     """
-    g = torch.Generator().manual_seed(p.seed + 10_000)
     w = start.float().repeat(len(rates), 1).to(device)
     matrix = (p.values if p.matrix is None else p.matrix).float().to(device)
     keep = (1 - rates.double()).float().to(device)
-    return Dropout(w, keep, matrix, lambda steps: torch.rand(steps, len(p.values), generator=g))
+    return Dropout(w, keep, matrix, noise(p))
 
 
 def frontier(values: Tensor, cut: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Figure B4 against the loop as an author would write it: one configuration, ``nn.Parameter``, autograd, PyTorch's SGD."""
+"""Figure B4 against the loop as an author would write it: one configuration, autograd, PyTorch's SGD."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn.functional import dropout
 from benchmarks.timing import Timing, timed
 from symtheory.figures import b4, quartic
 from symtheory.figures.base import InProcess
+from symtheory.figures.interpolation import EARLY
 from symtheory.figures.quartic import METHODS, STRUCTURES, Problem
 from symtheory.spec.numerics import relative_error
 
@@ -69,7 +70,9 @@ def plain(
     return torch.where(mask, anchor, w) if method == "W-fix" else w + bias
 
 
-def fast(p: Problem, method: str, value: float, start: Tensor, *, lr: float, steps: int, sigma0: float, held: float) -> Tensor:
+def fast(
+    p: Problem, method: str, value: float, start: Tensor, *, lr: float, steps: int, sigma0: float, held: float
+) -> Tensor:
     """The same configuration as the figure trains it, two of it at once.
 
     Args:
@@ -126,8 +129,10 @@ def bench_b4(repeats: int = 3, steps: int = 500) -> Timing:
     total = 0.0
     for shard in figure.shards(config):
         for name, kind, grid, _ in shard["curves"]:
-            method = name if name in METHODS else {"fix": "W-fix", "pull": "standard" if name == b4.EARLY else "syre"}[kind]
-            runs = 1 if name == b4.EARLY else len(grid)
+            method = (
+                name if name in METHODS else {"fix": "W-fix", "pull": "standard" if name == EARLY else "syre"}[kind]
+            )
+            runs = 1 if name == EARLY else len(grid)
             total += runs * loops[shard["structure"], method] * config.steps
     seconds = timed(lambda: figure.run(config, executor=InProcess()))
     return Timing("B4", total / seconds, seconds, total, steps, error)

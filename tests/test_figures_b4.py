@@ -1,18 +1,21 @@
 """Figure B4: every method follows the plain loop; the frontier is one; the check notices what is wrong."""
 
-import numpy as np
 import pytest
 import torch
-import xarray as xr
 
 from benchmarks.b4 import fast, plain
-from symtheory.errors import SymtheoryError
 from symtheory.figures import b4, quartic
 from symtheory.spec import relative_error
 
 DIM, STEPS = 60, 1000
 OPTIONS = {"lr": 1e-3, "steps": STEPS, "sigma0": 0.3, "held": 0.2}
-VALUES = {"standard": [0.0], "weight decay": [0.1, 3.0], "syre": [0.1, 3.0], "W-fix": [0.02, 0.3], "dropout": [0.05, 0.6]}
+VALUES = {
+    "standard": [0.0],
+    "weight decay": [0.1, 3.0],
+    "syre": [0.1, 3.0],
+    "W-fix": [0.02, 0.3],
+    "dropout": [0.05, 0.6],
+}
 CASES = [(s, m, v) for s in quartic.STRUCTURES for m, vs in VALUES.items() for v in vs]
 
 

@@ -17,7 +17,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc"
 @numba.njit(**_OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def pulled(z: np.ndarray, slope: np.ndarray, force: np.ndarray, held: np.ndarray, lr: float, steps: int) -> None:
-    """z <- z + lr ((slope - 4 (z.z + held)) z + force), ``steps`` times for every row."""
+    """Step z <- z + lr ((slope - 4 (z.z + held)) z + force), ``steps`` times for every row."""
     four, rate = np.float32(4), np.float32(lr)
     for c in range(z.shape[0]):
         v, a, b, mass = z[c], slope[c], force[c], held[c]
@@ -53,7 +53,7 @@ def dropped(w: np.ndarray, slope: np.ndarray, keep: np.ndarray, lr: float, unifo
 @numba.njit(**_OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def mask_rows(w: np.ndarray, y: np.ndarray, total: np.ndarray, keep: np.ndarray, u: np.ndarray) -> None:
-    """y = m w and total = y.y for every row, with the mask m = [u < keep] / keep."""
+    """Set y = m w and total = y.y for every row, with the mask m = [u < keep] / keep."""
     for c in range(w.shape[0]):
         v, out, threshold = w[c], y[c], keep[c]
         scale, s = np.float32(1) / threshold, np.float32(0)

@@ -6,8 +6,8 @@ Every method without mask noise is one recursion. In the eigenbasis of $B$, $z =
 
 .. math:: z \leftarrow z + \eta\,\big((a - 4(\|z\|^2+h))\odot z + b\big),
 
-with $a = 2(\lambda-\gamma)$, $b = 2\gamma V^T\theta_0$, $h = 0$ for decay and syre (the decay is isotropic). For *W-fix*,
-where the coordinates $F$ of $w$ stay at $w_F$, the same holds in the eigenbasis of $B_{UU}$ of the free ones, with
+with $a = 2(\lambda-\gamma)$, $b = 2\gamma V^T\theta_0$, $h = 0$ for decay and syre (the decay is isotropic). For
+*W-fix*, where the coordinates $F$ of $w$ stay at $w_F$, the same holds in the eigenbasis of $B_{UU}$ of the free ones, with
 $b = 2Q^TB_{UF}w_F$ and $h = \|w_F\|^2$. Only dropout needs a product with $B$ in every step.
 """
 
@@ -276,7 +276,7 @@ Trained = Flow | Dropout
 def pull(p: Problem, gammas: Tensor, start: Tensor, bias: Tensor, device: str = "cpu") -> Flow:
     r"""Weight decay $\gamma\|w-\theta_0\|^2$: plain descent, weight decay and syre.
 
-    syre trains $\theta$ of $f(\theta+\theta_0)+\gamma\|\theta\|^2$; this follows $w = \theta+\theta_0$, the same numbers.
+    syre trains $\theta$ of $f(\theta+\theta_0)+\gamma\|\theta\|^2$; this follows $w = \theta+\theta_0$.
 
     Args:
         p: The problem.
@@ -416,8 +416,8 @@ def drop(p: Problem, rates: Tensor, start: Tensor, device: str = "cpu") -> Dropo
 def frontier(values: Tensor, cut: float) -> tuple[Tensor, Tensor]:
     r"""The lowest objective at every degree of symmetry, over *all* $w$, in closed form.
 
-    With $q_i = (v_i^Tw)^2$, $f = (\sum q_i)^2 - \sum\lambda_iq_i$ is convex. To break $k$ reflections costs least for the
-    $k$ largest eigenvalues: $q_i = c^2$ for them and what is left of the mass $\lambda_1/2$ for the first.
+    With $q_i = (v_i^Tw)^2$, $f = (\sum q_i)^2 - \sum\lambda_iq_i$ is convex. To break $k$ reflections costs least for
+    the $k$ largest eigenvalues: $q_i = c^2$ for them and what is left of the mass $\lambda_1/2$ for the first.
 
     Args:
         values: Eigenvalues, shape (d,), float64, the largest positive.

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from benchmarks.b4 import fast, plain
-from symtheory.figures import b4, quartic
+from symtheory.errors import SymtheoryError
+from symtheory.figures import b4, quartic, quartic_descent
 from symtheory.spec import relative_error
 
 DIM, STEPS = 60, 1000
@@ -45,7 +46,7 @@ def test_kernels_and_plain_tensors_agree(structure, kind):
 
 def test_all_weights_held():
     p = quartic.problem("unstructured", 12, 0)
-    run = quartic.fix(p, torch.tensor([1.0, 0.5]), p.start, 0.7)
+    run = quartic_descent.fix(p, torch.tensor([1.0, 0.5]), p.start, 0.7)
     run.advance(1e-3, 5)
     assert torch.equal(run.weights()[0], 0.7 * p.anchor)
     mask, anchor = quartic.held_weights(p, 0.5, 0.7)
@@ -89,7 +90,78 @@ def test_the_printed_degree_depends_on_the_sign_of_an_eigenvector():
 
 def test_diverged_runs_are_marked_not_hidden():
     p = quartic.problem("structured", 20, 0)
-    run = quartic.drop(p, torch.tensor([0.1, 0.6]), 30 * p.start)
+    run = quartic_descent.drop(p, torch.tensor([0.1, 0.6]), 30 * p.start)
     run.advance(1e-3, 50)
     found = b4.measure(p, run.weights(), 0.1)
     assert found["diverged"].tolist() == [1, 1] and found["objective"].tolist() == [0, 0]
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    figure = b4.B4()
+    return figure.run(figure.presets["smoke"])
+
+
+def words(result):
+    return {v.statement.split(" (")[0]: v.holds for v in b4.B4().check(result)}
+
+
+def test_the_check_notices_swapped_methods(smoke):
+    names = list(smoke["curve"].values)
+    i, j = names.index("syre"), names.index("weight decay")
+    names[i], names[j] = names[j], names[i]
+    held, swapped = words(smoke), words(smoke.assign_coords(curve=names))
+    lost = {k for k, v in held.items() if v and not swapped.get(k, False)}
+    assert any("does not visit" in k for k in lost)
+
+
+def test_the_check_notices_backward_and_missing_decays(smoke):
+    back = smoke.copy(deep=True)
+    back["degree"].loc[{"curve": "syre"}] = back["degree"].loc[{"curve": "syre"}].values[:, :, ::-1]
+    assert not any(v for k, v in words(back).items() if "largest rise" in k)
+    jump = smoke.copy(deep=True)
+    jump["degree"].loc[{"curve": "syre"}] = (
+        jump["degree"]
+        .loc[{"curve": "syre", "mark": smoke["mark"][-1]}]
+        .where(smoke["degree"].loc[{"curve": "syre"}] > 50, 0)
+    )
+    assert any("largest step" in k and not v for k, v in words(jump).items())
+
+
+def test_the_check_notices_a_method_below_syre(smoke):
+    better = smoke.copy(deep=True)
+    better["degree"].loc[{"curve": "dropout"}] = 0
+    better["objective"].loc[{"curve": "dropout"}] = better["optimum"]
+    found = [v for k, v in words(better).items() if "another method's degree" in k]
+    assert found and not any(found)
+
+
+def test_the_check_notices_unfinished_runs_and_a_corrected_degree(smoke):
+    early = smoke.copy(deep=True)
+    early["degree"].loc[{"curve": "syre", "mark": early["mark"][-2]}] += 20
+    assert not [v for k, v in words(early).items() if "last but one mark" in k][0]
+    right = smoke.assign(printed=smoke["degree"])
+    assert [v for k, v in words(right).items() if "as printed" in k][0]
+
+
+BAD = {
+    "steps": ({"steps": 0}, "positive settings"),
+    "seeds": ({"seeds": ()}, "at least one seed"),
+    "count": ({"count": 2}, "three values"),
+    "decays": ({"decays": (1.0, 0.1)}, "0 < low < high"),
+    "rates": ({"rates": (0.1, 1.0)}, "rates below 1"),
+    "marks": ({"marks": (0.5, 0.1, 1.0)}, "increasing marks"),
+    "last mark": ({"marks": (0.5,)}, "the last 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_are_refused(case):
+    wrong, message = BAD[case]
+    with pytest.raises(SymtheoryError, match=message):
+        b4.Settings(**wrong)
+
+
+def test_an_unknown_structure_is_refused():
+    with pytest.raises(SymtheoryError, match="a structure among"):
+        quartic.problem("ring", 5, 0)

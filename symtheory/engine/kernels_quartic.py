@@ -1,4 +1,4 @@
-r"""Compiled CPU kernels for gradient descent on $\|w\|^4 - w^TBw$, see :mod:`symtheory.figures.quartic`.
+r"""Compiled CPU kernels for gradient descent on $\|w\|^4 - w^TBw$, see :mod:`symtheory.figures.quartic_descent`.
 
 In a basis in which $B$ is diagonal, a step couples the coordinates only through $\|w\|^2$: the state of a configuration
 stays in cache for the whole run. Sums may be reassociated (``fastmath``): results agree to rounding, not to the bit.

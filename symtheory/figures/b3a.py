@@ -248,7 +248,7 @@ class B3a(Figure):
     )
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {
-        "smoke": Settings(dim=60, ratio_count=9, seeds=(0, 1, 2), trained_seeds=1),
+        "smoke": Settings(dim=60, ratio_count=9, seeds=(0, 1, 2), trained_ratios=(1.0,), trained_seeds=1),
         "page": Settings(dim=200, ratio_count=21, seeds=(0, 1, 2)),
         "paper": Settings(),
     }

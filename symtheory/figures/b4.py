@@ -31,7 +31,7 @@ import xarray as xr
 from torch import Tensor
 
 from symtheory.errors import SymtheoryError
-from symtheory.figures import quartic
+from symtheory.figures import quartic, quartic_descent
 from symtheory.figures.base import Config, Executor, Figure, InProcess, Outcome, Preset, Shard
 from symtheory.figures.interpolation import EARLY, WIDE, verdicts
 from symtheory.figures.quartic import METHODS, STRUCTURES, Problem
@@ -180,7 +180,9 @@ def measure(p: Problem, w: Tensor, cut: float) -> dict[str, np.ndarray]:
     }
 
 
-def trained(shard: Shard, p: Problem, device: str = "cpu") -> Iterator[tuple[str, list[float], quartic.Trained]]:
+def trained(
+    shard: Shard, p: Problem, device: str = "cpu"
+) -> Iterator[tuple[str, list[float], quartic_descent.Trained]]:
     """The configurations of a shard, before training.
 
     Args:
@@ -192,17 +194,17 @@ def trained(shard: Shard, p: Problem, device: str = "cpu") -> Iterator[tuple[str
         Curve, hyperparameters and configurations.
     """
     start, nothing = shard["init"] * p.start, torch.zeros_like(p.start)
-    blocks: dict[tuple[float, ...], list[quartic.FreeBlock]] = {}
+    blocks: dict[tuple[float, ...], list[quartic_descent.FreeBlock]] = {}
     for name, kind, values, spread in shard["curves"]:
         settings = torch.tensor(values if name != EARLY else [0.0], dtype=torch.float64)
         if kind == "pull":
             bias = (spread * p.bias if spread else nothing).expand(len(settings), -1)
-            yield name, values, quartic.pull(p, settings, start, bias, device)
+            yield name, values, quartic_descent.pull(p, settings, start, bias, device)
         elif kind == "fix":
-            own = blocks.setdefault(tuple(values), quartic.free_blocks(p, settings))
-            yield name, values, quartic.fix(p, settings, start, spread, device, own)
+            own = blocks.setdefault(tuple(values), quartic_descent.free_blocks(p, settings))
+            yield name, values, quartic_descent.fix(p, settings, start, spread, device, own)
         else:
-            yield name, values, quartic.drop(p, settings, start, device)
+            yield name, values, quartic_descent.drop(p, settings, start, device)
 
 
 def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
@@ -254,7 +256,7 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
     )
 
 
-def _advance(run: quartic.Trained, lr: float, ends: list[int]) -> Iterator[int]:
+def _advance(run: quartic_descent.Trained, lr: float, ends: list[int]) -> Iterator[int]:
     done = 0
     for end in ends:
         run.advance(lr, end - done)

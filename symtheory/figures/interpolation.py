@@ -1,8 +1,8 @@
 r"""Figure B4 as numbers: which methods interpolate between optimised solutions and solutions of low symmetry.
 
-A *path* is a method's degree of symmetry and objective as its hyperparameter runs. It interpolates smoothly if its steps
-are small, it is monotone, it starts near the optimum and it *visits* the range of degrees that the five methods span
-together. It does so well if no other path has a lower degree at an equal objective.
+A *path* is a method's degree of symmetry and objective as its hyperparameter runs. It interpolates smoothly if its
+steps are small, it is monotone, it starts near the optimum and it *visits* the range of degrees that the five methods
+span together. It does so well if no other path has a lower degree at an equal objective.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _of_structure(result: xr.Dataset, structure: str) -> list[Verdict]:
         Verdict(
             f"{structure}: at equal objective, plain descent stopped early or W-fix at any fraction lies below syre by "
             "at most, as a part of all (control: syre below weight decay)",
-            max(0.0, *others), 0.05,
+            max([0.0, *others]), 0.05,
             control=float((front["weight decay"] - front["syre"]).max()), factor=3.0,
         ),
     ]  # fmt: skip
@@ -169,7 +169,7 @@ def _variant_verdict(result: xr.Dataset) -> Verdict:
                 points[m] = (row["variant_degree"].values[stable] / dim, row["variant_objective"].values[stable])
             levels = np.sort(points["syre"][1])
             front = {m: lowest(*p, levels) for m, p in points.items()}
-            behind = max(behind, *(float((front["syre"] - front[m]).max()) for m in METHODS if m != "syre"))
+            behind = max([behind] + [float((front["syre"] - front[m]).max()) for m in METHODS if m != "syre"])
             control = min(control, float((front["weight decay"] - front["syre"]).max()))
     return Verdict(
         "other initialisations and scales of B: at equal objective, another method's degree lies below syre's by at "

@@ -162,13 +162,13 @@ def _variant_verdict(result: xr.Dataset) -> Verdict:
     dim, behind, control = result.attrs["dim"], 0.0, 1.0
     for _, part in result[["variant_degree", "variant_objective", "variant_diverged"]].groupby("variant"):
         for _, own in part.squeeze("variant").groupby("structure"):
-            points = {}
+            points: dict[str, tuple[np.ndarray, np.ndarray]] = {}
             for m in METHODS:
                 row = own.squeeze("structure").loc[{"method": m}]
                 stable = (row["variant_diverged"] == 0).values
                 points[m] = (row["variant_degree"].values[stable] / dim, row["variant_objective"].values[stable])
             levels = np.sort(points["syre"][1])
-            front = {m: lowest(*p, levels) for m, p in points.items()}
+            front = {m: lowest(d, f, levels) for m, (d, f) in points.items()}
             behind = max([behind] + [float((front["syre"] - front[m]).max()) for m in METHODS if m != "syre"])
             control = min(control, float((front["weight decay"] - front["syre"]).max()))
     return Verdict(

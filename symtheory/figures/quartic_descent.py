@@ -92,10 +92,11 @@ class Flow:
             use_kernel: Use the compiled kernel on a CPU.
         """
         if use_kernel and self.z.device.type == "cpu":
-            arrays = [t.numpy() for t in (self.z, self.slope, self.force, self.held)]
+            z, slope, force, held = (t.numpy() for t in (self.z, self.slope, self.force, self.held))
             parts = np.array_split(np.arange(len(self.z)), 2 * _workers())  # contiguous: slices are views
             cuts = [slice(p[0], p[-1] + 1) for p in parts if len(p)]
-            jobs = [_pool().submit(kernels_quartic.pulled, *(a[cut] for a in arrays), lr, steps) for cut in cuts]
+            run = kernels_quartic.pulled
+            jobs = [_pool().submit(run, z[cut], slope[cut], force[cut], held[cut], lr, steps) for cut in cuts]
             for job in jobs:
                 job.result()
             return

@@ -139,9 +139,9 @@ def test_the_check_notices_a_method_below_syre(smoke):
 def test_the_check_notices_unfinished_runs_and_a_corrected_degree(smoke):
     early = smoke.copy(deep=True)
     early["degree"].loc[{"curve": "syre", "mark": early["mark"][-2]}] += 20
-    assert not [v for k, v in words(early).items() if "last but one mark" in k][0]
+    assert not next(v for k, v in words(early).items() if "last but one mark" in k)
     right = smoke.assign(printed=smoke["degree"])
-    assert [v for k, v in words(right).items() if "as printed" in k][0]
+    assert next(v for k, v in words(right).items() if "as printed" in k)
 
 
 BAD = {

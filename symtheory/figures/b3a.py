@@ -88,7 +88,7 @@ class Settings(Config):
 
 
 def data(dim: int, samples: int, noise: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    r"""A data set. Seeds share $w_*$ and the first samples whatever the number of samples.
+    r"""A data set. $w_*$ does not depend on the number of samples.
 
     Args:
         dim: $d$.

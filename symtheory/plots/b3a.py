@@ -16,7 +16,7 @@ _LOOK = {
 
 
 def plot_b3a(result: xr.Dataset, ax: Axes) -> Axes:
-    """Solutions as curves with the spread over seeds, trained models as markers.
+    """Solutions as curves with medians and the middle half of the seeds, trained models as markers.
 
     Args:
         result: From :class:`symtheory.figures.b3a.B3a`.
@@ -27,9 +27,10 @@ def plot_b3a(result: xr.Dataset, ax: Axes) -> Axes:
     """
     for model, (label, color, line, marker) in _LOOK.items():
         loss = result["loss"].sel(model=model)
-        ax.fill_between(result["ratio"], loss.min("seed"), loss.max("seed"), color=color, alpha=0.18, linewidth=0)
-        ax.plot(result["ratio"], loss.mean("seed"), color=color, linestyle=line, label=label)
-        trained = result["trained_loss"].sel(trained_model=model).mean("trained_seed")
+        low, middle, high = (loss.quantile(q, "seed") for q in (0.25, 0.5, 0.75))
+        ax.fill_between(result["ratio"], low, high, color=color, alpha=0.18, linewidth=0)
+        ax.plot(result["ratio"], middle, color=color, linestyle=line, label=label)
+        trained = result["trained_loss"].sel(trained_model=model).median("trained_seed")
         ax.plot(
             result["trained_ratio"],
             trained,
@@ -40,7 +41,7 @@ def plot_b3a(result: xr.Dataset, ax: Axes) -> Axes:
             linestyle="none",
         )
     if "large bias" in result["model"]:
-        large = result["loss"].sel(model="large bias").mean("seed")
+        large = result["loss"].sel(model="large bias").median("seed")
         ax.plot(result["ratio"], large, color=GREEN, linewidth=1.0, linestyle=":", label=r"syre, 100 times $\sigma_0$")
     ax.axvline(1.0, color=MUTED, linewidth=0.6, linestyle=":")
     ax.set(xscale="log", yscale="log", xlabel=r"degree of parametrisation $d/N$", ylabel="test loss")

@@ -19,8 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, b3c, b4, pages, products, reference, report
-from benchmarks.b4 import bench_b4
+from benchmarks import a3a, a3b, a4, a8, b3c, b4, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError

@@ -21,10 +21,11 @@ from symtheory.engine.stepping import Block
 from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+#: How kernels are compiled: sums may be reassociated, and threads may run side by side.
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _linear(w: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None:
     """SGD on the linear model: w <- w - 2 lr (w.x - y) x, for every configuration and step."""
@@ -40,7 +41,7 @@ def _linear(w: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None
                 v[i] -= g * sample[i]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _hadamard(w: np.ndarray, u: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None:
     """SGD on the product: (w, u) <- (w, u) - 2 lr ((u*w).x - y) (u*x, w*x), for every configuration and step."""

@@ -14,15 +14,13 @@ import numba
 import numpy as np
 from torch import Tensor
 
-from symtheory.engine.kernels import pool
+from symtheory.engine.kernels import OPTIONS, pool
 from symtheory.engine.stepping import Block
 from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
-
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _slope(e: np.ndarray, x: np.ndarray, y: np.ndarray, two: np.ndarray, g: np.ndarray) -> None:
     """Gradient of the mean of (e.x - y)^2 over a batch, written to g; ``two`` is 2 over the batch size."""
@@ -36,7 +34,7 @@ def _slope(e: np.ndarray, x: np.ndarray, y: np.ndarray, two: np.ndarray, g: np.n
             g[i] += total * row[i]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _linear_adam(w, v, x, y, rates, betas, t) -> None:
     """Adam on w.x; rates: lr, decay, eps, 1 - beta2, 2 / batch, and a place for the bias correction."""
@@ -52,7 +50,7 @@ def _linear_adam(w, v, x, y, rates, betas, t) -> None:
             w[i] -= lr * slope / (np.sqrt(v[i]) * correction + eps)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _hadamard_adam(w, u, vw, vu, bw, bu, x, y, kw, ku, rates, betas, t) -> None:
     """Adam on ((w + bw)(u + bu)).x with kicks of size rates[7] added to the gradients."""
@@ -74,7 +72,7 @@ def _hadamard_adam(w, u, vw, vu, bw, bu, x, y, kw, ku, rates, betas, t) -> None:
             u[i] = ui - lr * gu / (np.sqrt(vu[i]) * correction + eps)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _hadamard_static(w, u, bw, bu, fw, fu, hw, hu, x, y, rates) -> None:
     """SGD on the product of fw (w + bw) + hw and fu (u + bu) + hu; rates: lr, decay, 2 / batch."""

@@ -6,15 +6,13 @@ stays in cache for the whole run. Sums may be reassociated (``fastmath``): resul
 
 from __future__ import annotations
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import numba
 import numpy as np
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
-
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def pulled(z: np.ndarray, slope: np.ndarray, force: np.ndarray, held: np.ndarray, lr: float, steps: int) -> None:
     """Step z <- z + lr ((slope - 4 (z.z + held)) z + force), ``steps`` times for every row."""
@@ -33,7 +31,7 @@ def pulled(z: np.ndarray, slope: np.ndarray, force: np.ndarray, held: np.ndarray
                 total += x * x
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def dropped(w: np.ndarray, slope: np.ndarray, keep: np.ndarray, lr: float, uniforms: np.ndarray) -> None:
     """Dropout with a diagonal B: y = m w, w <- w + lr m (slope y - 4 (y.y) y), m = [u < keep] / keep."""
@@ -50,7 +48,7 @@ def dropped(w: np.ndarray, slope: np.ndarray, keep: np.ndarray, lr: float, unifo
                 v[i] += (rate * square * (slope[i] - q) * v[i]) if u[i] < threshold else np.float32(0)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def mask_rows(w: np.ndarray, y: np.ndarray, total: np.ndarray, keep: np.ndarray, u: np.ndarray) -> None:
     """Set y = m w and total = y.y for every row, with the mask m = [u < keep] / keep."""
@@ -64,7 +62,7 @@ def mask_rows(w: np.ndarray, y: np.ndarray, total: np.ndarray, keep: np.ndarray,
         total[c] = s
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def dropped_dense(
     w: np.ndarray,

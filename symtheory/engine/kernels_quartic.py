@@ -11,6 +11,8 @@ from typing import no_type_check
 import numba
 import numpy as np
 
+from symtheory.engine.kernels import OPTIONS
+
 
 @numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker

@@ -82,9 +82,9 @@ def test_the_convex_oracle_solves_its_optimality_condition():
 
 
 def test_diverged_runs_are_marked_not_hidden():
-    shard = {"model": "vanilla", "lrs": [1e-3, 5.0], "seeds": [0], "dim": 20, "steps": 400, "block": 100}
+    shard = {"lrs": [1e-3, 5.0], "seeds": [0], "dim": 20, "steps": 400, "block": 100}
     found = a3a.compute({**shard, "noise": 1.0, "init": 1.0})
-    assert found["diverged"].values.tolist() == [[0], [1]]
+    assert found["diverged"].sel(model="vanilla").values.tolist() == [[0], [1]]
 
 
 BAD = {
@@ -107,7 +107,7 @@ def test_unknown_names_are_refused():
         a3a.Settings().with_changes(stepz=3)
     with pytest.raises(SymtheoryError, match="a preset among"):
         preset_of(FIGURES["A1"], "huge")
-    with pytest.raises(SymtheoryError, match="a figure among A1, A2, A3a, A5, A8"):
+    with pytest.raises(SymtheoryError, match="a figure among A1, A2, A3a"):
         gallery.figure("A9")
 
 

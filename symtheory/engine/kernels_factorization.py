@@ -15,13 +15,13 @@ import numba
 import numpy as np
 from torch import Tensor
 
-from symtheory.engine.kernels import _OPTIONS, _pool
+from symtheory.engine.kernels import OPTIONS, pool
 from symtheory.engine.stepping import Block
 from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _factorization(
     w: np.ndarray, u: np.ndarray, x: np.ndarray, e: np.ndarray, signal: np.float32, lr: np.float32, skip: np.float32
@@ -93,7 +93,7 @@ def _kernel(skip: float) -> Any:
         x, e = block["x"].numpy(), block["noise"].numpy()
         signal, rates, owner = fixed["signal"].numpy(), lr.numpy(), stream.tolist()
         jobs = [
-            _pool().submit(_factorization, w[c], u[c], x[s], e[s], signal[c], rates[c], np.float32(skip))
+            pool().submit(_factorization, w[c], u[c], x[s], e[s], signal[c], rates[c], np.float32(skip))
             for c, s in enumerate(owner)
             if np.isfinite(w[c]).all()  # a run that has diverged stays so
         ]

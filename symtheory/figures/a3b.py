@@ -102,7 +102,7 @@ class A3b(Figure):
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
-            dim=16, steps=10_000, lr_low=8e-3, lr_high=6e-2, lr_count=5, signals=(0.05, 0.1, 0.6), seeds=(0,),
+            dim=16, steps=10_000, lr_low=4e-3, lr_high=4e-2, lr_count=5, signals=(0.05, 0.1, 0.6), seeds=(0,),
             variant_inits=(0.3,), variant_signals=(0.05,),
         ),
         "page": Settings(

@@ -7,8 +7,8 @@ regression, and eq. (13) of the paper as corrected in :mod:`symtheory.theorems.s
 The paper leaves open everything else. Here $x\sim\mathcal N(0, I_d)$, $d = 400$, $y = w_*^Tx+\epsilon$ with
 $\|w_*\|\approx1$ and noise of standard deviation 0.5; the loss is $\frac1N\sum_i(w^Tx_i-y_i)^2+\gamma\|\theta\|^2$
 with $\gamma = 0.1$, and $\sigma_0 = 0.01/\sqrt d$ as the paper recommends; a bias a hundred times larger and a decay
-too small to matter are the controls. The test loss is the expectation, $\|w-w_*\|^2+0.25$, not an estimate. Over data sets, medians are taken: at $d = N$ the test
-loss of least squares has no mean.
+too small to matter are the controls. The test loss is the expectation, $\|w-w_*\|^2+0.25$, not an estimate. Over data
+sets, medians are taken: at $d = N$ the test loss of least squares has no mean.
 
 The curves are solutions; at a few $d/N$ the models are also trained, by gradient descent on what
 :func:`symtheory.transforms.syre.syre` makes of a linear layer.

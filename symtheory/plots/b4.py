@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from symtheory.plots.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, SKY, style
+from symtheory.plots.style import GREEN, INK, MUTED, ORANGE, PINK, SKY, style
 
 _LOOK = {
     "standard": ("standard", INK, "*", 11.0),
@@ -64,9 +64,8 @@ def plot_excess(result: xr.Dataset, ax: Axes, structure: str) -> Axes:
     ax.plot(front.clip(min=floor), result["kept"], color=MUTED, linewidth=2.5, alpha=0.6, label="lowest possible")
     beyond = {name: (MUTED, ":") for name in result["curve"].values if name.startswith("stopped")}
     beyond |= {name: (GREEN, "--") for name in result["curve"].values if "any fraction" in name}
-    beyond |= {
-        name: (BLUE, (0, (1, 1 + i))) for i, name in enumerate(n for n in result["curve"].values if "sigma_0" in n)
-    }
+    others = [name for name in result["curve"].values if "sigma_0" in name]
+    beyond |= {name: (ORANGE, line) for name, line in zip(others, (":", "-.", "--"), strict=False)}
     for name, (color, line) in beyond.items():
         _, excess, degree = _points(result, structure, name)
         label = name.replace("sigma_0", r"$\sigma_0$")
@@ -75,7 +74,7 @@ def plot_excess(result: xr.Dataset, ax: Axes, structure: str) -> Axes:
             degree.mean("seed"),
             color=color,
             linestyle=line,
-            linewidth=1.4,
+            linewidth=1.3,
             label=label,
         )
     for curve, (_, color, marker, size) in _LOOK.items():

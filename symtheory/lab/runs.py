@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import xarray as xr
 
 from symtheory.errors import SymtheoryError
-from symtheory.lab import devices, provenance
+from symtheory.lab import provenance
 from symtheory.lab.executors import ProcessPool, Progress, ProgressCallback, Serial, StoringExecutor
 from symtheory.lab.files import decode, digest, encode, require_finite, require_writable
 from symtheory.lab.identity import canonical, code_digest
@@ -120,12 +120,12 @@ def run_figure(
     """
     start = time.perf_counter()
     settings, changes = settings_of(figure, preset_name, overrides or {})
-    kind = devices.resolve(device)
     if executor is not None and store is not None and executor.store != store:
         raise SymtheoryError("one store", "another one in the executor", "give the store to the executor only")
     runner = Serial(store) if executor is None else executor
     if results_root is not None:
         require_writable(results_root / figure.id)
+    kind, place = runner.device(device)
     earlier = len(runner.history)
     raw = figure.run(settings, kind, runner)
     require_finite(raw, f"the result of {figure.id}")
@@ -138,7 +138,7 @@ def run_figure(
         overrides=changes,
         settings=settings.to_json(),
         seeds=provenance.seeds_of(settings.to_json()),
-        device=devices.describe(kind),
+        device=place,
         platform=provenance.platform_name(),
         versions=provenance.versions(),
         commit=provenance.commit(),

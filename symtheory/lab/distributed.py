@@ -1,0 +1,322 @@
+"""Shards on several machines: an executor on a Dask cluster.
+
+The process that runs the figure is the only one that reads and writes the store; workers get settings and send bytes.
+A worker that dies loses what it computed and nothing else: the scheduler hands its shards to others, and each arrives
+here once. When this process ends, however it ends, the scheduler drops the shards that nobody waits for.
+
+A worker computes one shard at a time, and only if it would file it under the same name: before each it compares the
+source of ``symtheory``, the code of the shard function and the versions of the libraries with those of this process.
+So neither a worker that joins late nor one that still runs yesterday's code can put its numbers under today's key.
+
+Dask is an extra, and is imported only when a shard is to be computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import queue
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from symtheory.errors import SymtheoryError
+from symtheory.lab import attempts, devices
+from symtheory.lab.attempts import Outcome, Shard, ShardFunction
+from symtheory.lab.executors import THREAD_VARIABLES, StoringExecutor, environment
+from symtheory.lab.files import digest
+from symtheory.lab.identity import Identity, identify
+
+#: Seconds until a scheduler that does not answer is taken for absent.
+CONNECT_SECONDS = 10
+#: Seconds between two looks at the workers while no shard arrives.
+_LOOK_SECONDS = 0.5
+_KEPT = "finished shards are kept, and the same command continues from there"
+
+
+@dataclass
+class Dask(StoringExecutor):
+    """Shards on the workers of a Dask scheduler.
+
+    Attributes:
+        address: Of the scheduler, ``tcp://host:port`` or ``tls://host:port``; ``None`` starts workers on this machine
+            for the time of a map.
+        jobs: How many of them; where there is a scheduler it has its workers already.
+        patience: Seconds to wait for a worker while there is none.
+    """
+
+    address: str | None = None
+    jobs: int = 1
+    patience: float = 60.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.jobs < 1:
+            raise SymtheoryError("at least one worker", f"{self.jobs}", "use --jobs 1 or more")
+
+    def device(self, wanted: str) -> tuple[devices.Device, dict[str, str | int]]:
+        """The device of the workers, which is not that of this process.
+
+        Args:
+            wanted: ``cpu``, ``cuda``, or ``auto`` for GPUs if the workers have them.
+
+        Returns:
+            ``cpu`` or ``cuda``, and what it is, with the number of ``workers`` there are at the start; a field in
+            which they differ names all its values.
+
+        Raises:
+            SymtheoryError: If a worker has no such device, or ``auto`` means different ones.
+        """
+        if self.address is None:
+            return super().device(wanted)
+        with self._client() as client:
+            found: list[tuple[Any, Any]] = list(client.run(_device_there, wanted).values())
+        for _, refusal in found:
+            if isinstance(refusal, tuple):
+                raise SymtheoryError(refusal[0], f"{refusal[1]} on a worker", refusal[2])
+        kinds = sorted({kind for kind, _ in found})
+        if len(kinds) != 1:
+            raise SymtheoryError("workers with the same device", " and ".join(kinds), "use --device cpu or cuda")
+        place: dict[str, str | int] = {}
+        for field in found[0][1]:
+            values = sorted({place[field] for _, place in found})
+            place[field] = values[0] if len(values) == 1 else " + ".join(map(str, values))
+        return kinds[0], {**place, "workers": len(found)}
+
+    def compute(
+        self, function: ShardFunction, missing: Sequence[tuple[Identity, Shard]]
+    ) -> Iterator[tuple[Identity, Outcome]]:
+        """Compute shards wherever there is a worker.
+
+        Args:
+            function: The shard function; workers import it by name.
+            missing: What to compute.
+
+        Yields:
+            Each shard as soon as it is finished.
+
+        Raises:
+            SymtheoryError: If there is no scheduler or no worker, or if workers differ from this process or die.
+        """
+        if not missing:
+            return
+        with self._client(min(self.jobs, len(missing))) as client:
+            run = uuid.uuid4().hex  # two clients of one scheduler do not share tasks: they may differ in code
+            identities, shards = zip(*missing, strict=True)
+            keys = [f"{identity.figure}-{identity.key}-{run}" for identity in identities]
+            options = {"function": function, "threads": self.threads, "source": source_digest()}
+            futures = client.map(attempt_there, identities, shards, key=keys, pure=False, **options)
+            waiting = dict(zip(keys, identities, strict=True))
+            arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            try:
+                for future in futures:
+                    future.add_done_callback(arrived.put)
+                while waiting:
+                    future = self._next(arrived, client)
+                    if (outcome := self._outcome(future)) is None:
+                        arrived.put(future)
+                        continue
+                    yield waiting.pop(future.key), outcome
+                    future.release()
+            finally:  # after an error or an interrupt: nobody will read the others
+                with contextlib.suppress(OSError):
+                    client.cancel([future for future in futures if future.key in waiting], force=True)
+
+    def _next(self, arrived: queue.SimpleQueue[Any], client: Any) -> Any:
+        """The next future that is done; refuses to wait for ever for a cluster without workers."""
+        seen = time.monotonic()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return arrived.get(timeout=_LOOK_SECONDS)
+            with contextlib.suppress(OSError):
+                if client.nthreads():
+                    seen = time.monotonic()
+            if time.monotonic() - seen > self.patience:
+                raise SymtheoryError(
+                    "workers to compute the other shards", f"none for {self.patience:g} s", f"start some; {_KEPT}"
+                )
+
+    def _outcome(self, future: Any) -> Outcome | None:
+        """What a future brought; ``None`` if its worker died before it could hand it over, so that it is not done."""
+        from distributed import KilledWorker
+
+        try:
+            return future.result(timeout=CONNECT_SECONDS)
+        except TimeoutError:
+            return None
+        except KilledWorker as error:
+            raise SymtheoryError(
+                "all worker processes to live",
+                f"a shard on which {error.allowed_failures + 1} died one after another (killed, or out of memory)",
+                f"give workers more memory, or start fewer of them; {_KEPT}",
+            ) from error
+        except (CancelledError, OSError) as error:
+            raise SymtheoryError(
+                "the scheduler to stay until the last shard", "a lost connection", f"start one again; {_KEPT}"
+            ) from error
+        except Exception as error:  # whatever the shard function raises is data by now
+            raise SymtheoryError(
+                "workers that can import the shard function",
+                f"{type(error).__name__}: {error}",
+                "install this symtheory and its libraries where they run, and start them again",
+            ) from error
+
+    @contextlib.contextmanager
+    def _client(self, jobs: int = 1) -> Iterator[Any]:
+        """A connection with at least one worker at its other end, closed afterwards."""
+        library = _library()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_quiet())
+            address = self.address
+            if address is None:
+                address = stack.enter_context(_cluster(library, jobs, self.threads)).scheduler_address
+            try:
+                client = stack.enter_context(library.Client(address, timeout=CONNECT_SECONDS, set_as_default=False))
+            except (OSError, ValueError) as error:
+                raise SymtheoryError(
+                    f"a Dask scheduler at {address}",
+                    f"no answer of one in {CONNECT_SECONDS} s ({type(error).__name__})",
+                    "start it with 'dask scheduler' and take the address it names",
+                ) from error
+            try:
+                client.wait_for_workers(1, timeout=self.patience)
+            except TimeoutError as error:
+                remedy = f"start some with 'dask worker {address} --nthreads 1', or wait longer with --patience"
+                raise SymtheoryError("workers to compute shards", f"none for {self.patience:g} s", remedy) from error
+            _require_versions(client)
+            yield client
+
+
+def attempt_there(identity: Identity, shard: Shard, function: ShardFunction, threads: int, source: str) -> Outcome:
+    """Compute one shard in a Dask worker, if it is fit for it.
+
+    Args:
+        identity: What the shard is filed under.
+        shard: Its settings.
+        function: The shard function.
+        threads: Torch threads.
+        source: :func:`source_digest` of the process that waits.
+
+    Returns:
+        The sealed dataset, or what went wrong.
+    """
+    if refusal := _unfit(identity, shard, function, source):
+        return Outcome(b"", 0.0, refusal=refusal)
+    return attempts.attempt(function, identity, shard, threads)
+
+
+def _unfit(identity: Identity, shard: Shard, function: ShardFunction, source: str) -> tuple[str, str, str] | None:
+    """Why this worker must not compute a shard, if it must not."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    if (slots := worker.state.nthreads) != 1:
+        remedy = f"start it with --nworkers {slots} --nthreads 1, since torch has one number of threads a process"
+        return "workers that compute one shard at a time", f"one with {slots} threads at {worker.address}", remedy
+    same, remedy = "the same symtheory everywhere", "bring the machines to one version and start their workers again"
+    if source != source_digest():
+        return same, f"other source at {worker.address}", remedy
+    try:
+        own = identify(identity.figure, function, shard)
+    except SymtheoryError as error:
+        return error.expected, f"{error.got} at {worker.address}", error.remedy
+    if own.libraries != identity.libraries:
+        pairs = zip(*({**json.loads(i.libraries)}.items() for i in (own, identity)), strict=False)
+        told = ", ".join(f"{name} {theirs} for {ours}" for (name, theirs), (_, ours) in pairs if theirs != ours)
+        return "the same libraries everywhere", f"{told or own.libraries} at {worker.address}", remedy
+    return None if own == identity else (same, f"another {identity.function} at {worker.address}", remedy)
+
+
+@functools.cache
+def source_digest() -> str:
+    """Digest of all source files of the package, as they are when a process first asks.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    root = Path(__file__).resolve().parents[1]
+    return digest(
+        "".join(f"{p.relative_to(root)} {digest(p.read_bytes())}\n" for p in sorted(root.rglob("*.py"))).encode()
+    )
+
+
+source_digest()  # when a worker first hears of symtheory, so that later changes on the disk do not look like its own
+
+
+def _device_there(wanted: str) -> tuple[str | None, Any]:
+    """The device of a worker and what it is, or why there is none."""
+    try:
+        kind = devices.resolve(wanted)
+        return kind, devices.describe(kind)
+    except SymtheoryError as error:
+        return None, (error.expected, error.got, error.remedy)
+
+
+def _library() -> ModuleType:
+    """Dask's distributed scheduler, which is an extra."""
+    try:
+        import distributed
+    except ImportError as error:
+        remedy = "run pip install 'symtheory[distributed]'"
+        raise SymtheoryError("the package distributed, for runs with Dask", "none", remedy) from error
+    return distributed
+
+
+@contextlib.contextmanager
+def _cluster(library: ModuleType, jobs: int, threads: int) -> Iterator[Any]:
+    """Workers on this machine, one process each, without a limit of memory and without a web page."""
+    with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+        cluster = library.LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+    with cluster:
+        yield cluster
+
+
+def _require_versions(client: Any) -> None:
+    """Refuse a cluster whose Python or Dask is another, before they misunderstand each other."""
+    found = client.get_versions()
+    own = _spoken(found["client"])
+    others = {"the scheduler": found["scheduler"], **found["workers"]}
+    for who, versions in others.items():
+        if (theirs := _spoken(versions)) != own:
+            told = ", ".join(f"{name} {theirs[name]} for {own[name]}" for name in own if theirs[name] != own[name])
+            raise SymtheoryError(
+                "the same Python and Dask everywhere", f"{told} at {who}", "use one environment on all machines"
+            )
+
+
+def _spoken(versions: dict[str, Any]) -> dict[str, str]:
+    """Versions that have to agree: Python up to its second number, and Dask."""
+    packages = versions["packages"]
+    python = ".".join(str(packages["python"]).split(".")[:2])
+    return {"python": python, "dask": packages["dask"], "distributed": packages["distributed"]}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own notes to itself: what a user can mend comes as an error."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="distributed")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
@@ -142,10 +143,12 @@ def test_an_error_does_not_wait_for_the_other_shards() -> None:
     assert time.monotonic() - start < 20
 
 
-def launch(kind: str, store: Path, out: Path, count: int = 10, seconds: float = 0.06) -> subprocess.Popen[bytes]:
+def launch(
+    kind: str, store: Path, out: Path, count: int = 10, seconds: float = 0.06, **options: Any
+) -> subprocess.Popen[bytes]:
     code = "import sys; from tests.fake_shards import main; main(*sys.argv[1:])"
     arguments = [kind, str(store), str(out), str(count), str(seconds)]
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE, **options)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:

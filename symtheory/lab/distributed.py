@@ -4,9 +4,7 @@ The process that runs the figure is the only one that reads and writes the store
 A worker that dies loses what it computed and nothing else: the scheduler hands its shards to others, and each arrives
 here once. When this process ends, however it ends, the scheduler drops the shards that nobody waits for.
 
-A worker computes one shard at a time, and only if it would file it under the same name: before each it compares the
-source of ``symtheory``, the code of the shard function and the versions of the libraries with those of this process.
-So neither a worker that joins late nor one that still runs yesterday's code can put its numbers under today's key.
+What a worker does, and what makes it unfit, is in :mod:`symtheory.lab.workers`.
 
 Dask is an extra, and is imported only when a shard is to be computed.
 """
@@ -14,29 +12,27 @@ Dask is an extra, and is imported only when a shard is to be computed.
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import logging
 import queue
+import re
 import time
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from symtheory.errors import SymtheoryError
-from symtheory.lab import attempts, devices
+from symtheory.lab import devices, workers
 from symtheory.lab.attempts import Outcome, Shard, ShardFunction
 from symtheory.lab.executors import THREAD_VARIABLES, StoringExecutor, environment
-from symtheory.lab.files import digest
-from symtheory.lab.identity import Identity, identify
+from symtheory.lab.identity import Identity
 
 #: Seconds until a scheduler that does not answer is taken for absent.
 CONNECT_SECONDS = 10
+_ADDRESS = re.compile(r"(?:tcp|tls)://(?:[\w.-]+|\[[\da-fA-F:]+\]):\d+")
 #: Seconds between two looks at the workers while no shard arrives.
 _LOOK_SECONDS = 0.5
 _KEPT = "finished shards are kept, and the same command continues from there"
@@ -61,6 +57,10 @@ class Dask(StoringExecutor):
         super().__post_init__()
         if self.jobs < 1:
             raise SymtheoryError("at least one worker", f"{self.jobs}", "use --jobs 1 or more")
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise SymtheoryError(
+                "tcp://host:port or tls://host:port", repr(self.address), "see what the scheduler names"
+            )
 
     def device(self, wanted: str) -> tuple[devices.Device, dict[str, str | int]]:
         """The device of the workers, which is not that of this process.
@@ -78,7 +78,7 @@ class Dask(StoringExecutor):
         if self.address is None:
             return super().device(wanted)
         with self._client() as client:
-            found: list[tuple[Any, Any]] = list(client.run(_device_there, wanted).values())
+            found: list[tuple[Any, Any]] = list(client.run(workers.device_there, wanted).values())
         for _, refusal in found:
             if isinstance(refusal, tuple):
                 raise SymtheoryError(refusal[0], f"{refusal[1]} on a worker", refusal[2])
@@ -112,8 +112,8 @@ class Dask(StoringExecutor):
             run = uuid.uuid4().hex  # two clients of one scheduler do not share tasks: they may differ in code
             identities, shards = zip(*missing, strict=True)
             keys = [f"{identity.figure}-{identity.key}-{run}" for identity in identities]
-            options = {"function": function, "threads": self.threads, "source": source_digest()}
-            futures = client.map(attempt_there, identities, shards, key=keys, pure=False, **options)
+            options = {"function": function, "threads": self.threads, "source": workers.source_digest()}
+            futures = client.map(workers.attempt_there, identities, shards, key=keys, pure=False, **options)
             waiting = dict(zip(keys, identities, strict=True))
             arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
             try:
@@ -180,7 +180,7 @@ class Dask(StoringExecutor):
                 address = stack.enter_context(_cluster(library, jobs, self.threads)).scheduler_address
             try:
                 client = stack.enter_context(library.Client(address, timeout=CONNECT_SECONDS, set_as_default=False))
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise SymtheoryError(
                     f"a Dask scheduler at {address}",
                     f"no answer of one in {CONNECT_SECONDS} s ({type(error).__name__})",
@@ -193,71 +193,6 @@ class Dask(StoringExecutor):
                 raise SymtheoryError("workers to compute shards", f"none for {self.patience:g} s", remedy) from error
             _require_versions(client)
             yield client
-
-
-def attempt_there(identity: Identity, shard: Shard, function: ShardFunction, threads: int, source: str) -> Outcome:
-    """Compute one shard in a Dask worker, if it is fit for it.
-
-    Args:
-        identity: What the shard is filed under.
-        shard: Its settings.
-        function: The shard function.
-        threads: Torch threads.
-        source: :func:`source_digest` of the process that waits.
-
-    Returns:
-        The sealed dataset, or what went wrong.
-    """
-    if refusal := _unfit(identity, shard, function, source):
-        return Outcome(b"", 0.0, refusal=refusal)
-    return attempts.attempt(function, identity, shard, threads)
-
-
-def _unfit(identity: Identity, shard: Shard, function: ShardFunction, source: str) -> tuple[str, str, str] | None:
-    """Why this worker must not compute a shard, if it must not."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    if (slots := worker.state.nthreads) != 1:
-        remedy = f"start it with --nworkers {slots} --nthreads 1, since torch has one number of threads a process"
-        return "workers that compute one shard at a time", f"one with {slots} threads at {worker.address}", remedy
-    same, remedy = "the same symtheory everywhere", "bring the machines to one version and start their workers again"
-    if source != source_digest():
-        return same, f"other source at {worker.address}", remedy
-    try:
-        own = identify(identity.figure, function, shard)
-    except SymtheoryError as error:
-        return error.expected, f"{error.got} at {worker.address}", error.remedy
-    if own.libraries != identity.libraries:
-        pairs = zip(*({**json.loads(i.libraries)}.items() for i in (own, identity)), strict=False)
-        told = ", ".join(f"{name} {theirs} for {ours}" for (name, theirs), (_, ours) in pairs if theirs != ours)
-        return "the same libraries everywhere", f"{told or own.libraries} at {worker.address}", remedy
-    return None if own == identity else (same, f"another {identity.function} at {worker.address}", remedy)
-
-
-@functools.cache
-def source_digest() -> str:
-    """Digest of all source files of the package, as they are when a process first asks.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    root = Path(__file__).resolve().parents[1]
-    return digest(
-        "".join(f"{p.relative_to(root)} {digest(p.read_bytes())}\n" for p in sorted(root.rglob("*.py"))).encode()
-    )
-
-
-source_digest()  # when a worker first hears of symtheory, so that later changes on the disk do not look like its own
-
-
-def _device_there(wanted: str) -> tuple[str | None, Any]:
-    """The device of a worker and what it is, or why there is none."""
-    try:
-        kind = devices.resolve(wanted)
-        return kind, devices.describe(kind)
-    except SymtheoryError as error:
-        return None, (error.expected, error.got, error.remedy)
 
 
 def _library() -> ModuleType:

@@ -51,14 +51,14 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(log: Path) -> Iterator[LocalCluster]:
     """A scheduler with two workers, each under a nanny that starts it again."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None, silence_logs=60) as c:
+    with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=60) as c:
         yield c
 
 
 @pytest.fixture
 def bare(log: Path) -> Iterator[LocalCluster]:
     """A scheduler without workers."""
-    with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=60) as c:
+    with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=60) as c:
         yield c
 
 
@@ -118,6 +118,7 @@ def wanted() -> list[bytes]:
 def test_nothing_depends_on_where_a_shard_is_computed(
     cluster: LocalCluster, log: Path, tmp_path: Path, wanted: list[bytes]
 ) -> None:
+    calls(log)
     store = Store(tmp_path / "s")
     assert content(Dask(store, address=cluster.scheduler_address).map("F1", draw, SHARDS)) == wanted
     assert stored_once(store.root, len(SHARDS)) and set(calls(log).values()) == {1}
@@ -138,7 +139,7 @@ def test_a_worker_that_is_killed_and_comes_back(
     assert not alive(victim) and stored_once(tmp_path / "s", len(SHARDS))
     assert at.seen == list(range(len(SHARDS) + 1)), "each arrives once"
     found = calls(log)
-    assert len(found) == len(SHARDS) and sum(found.values()) <= len(SHARDS) + 4, "what the victim had, and no more"
+    assert len(found) == len(SHARDS) and max(found.values()) <= 2, "again only what the victim had"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
@@ -153,12 +154,12 @@ def test_workers_that_are_killed_for_good(bare: LocalCluster, log: Path, tmp_pat
             Dask(store, at, address=address, patience=1.0).map("F1", draw, SHARDS)
     kept = len(list(store.root.rglob("*.nc")))
     assert 12 <= kept < len(SHARDS) and at.seen == list(range(kept + 1)) and stored_once(store.root, kept)
-    before = calls(log)
+    assert max(calls(log).values()) <= 3
     with worker(address):
         executor = Dask(store, address=address)
         assert content(executor.map("F1", draw, SHARDS)) == wanted
     assert executor.history[-1].reused == kept and stored_once(store.root, len(SHARDS))
-    assert sum(calls(log).values()) == len(SHARDS) - kept and sum(before.values()) <= kept + 6
+    assert sum(calls(log).values()) == len(SHARDS) - kept
 
 
 def test_two_runs_on_one_scheduler_and_one_store(cluster: LocalCluster, tmp_path: Path, wanted: list[bytes]) -> None:
@@ -331,7 +332,7 @@ def test_a_function_that_workers_do_not_have(
 def test_workers_with_several_threads() -> None:
     """In this process, which is quicker; two shards at once would change the threads of torch under each other."""
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, silence_logs=60) as c,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", silence_logs=60) as c,
         pytest.raises(SymtheoryError, match=r"one shard at a time, got one with 2 threads .*--nworkers 2 --nthreads 1"),
     ):
         Dask(address=c.scheduler_address).map("F1", draw, SHARDS)

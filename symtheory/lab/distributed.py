@@ -35,6 +35,8 @@ CONNECT_SECONDS = 10
 _ADDRESS = re.compile(r"(?:tcp|tls)://(?:[\w.-]+|\[[\da-fA-F:]+\]):\d+")
 #: Seconds between two looks at the workers while no shard arrives.
 _LOOK_SECONDS = 0.5
+#: Seconds that a shard may take from a worker to here; then others come first.
+_HANDOVER_SECONDS = 5.0
 _KEPT = "finished shards are kept, and the same command continues from there"
 
 
@@ -119,37 +121,38 @@ class Dask(StoringExecutor):
             try:
                 for future in futures:
                     future.add_done_callback(arrived.put)
+                seen = time.monotonic()
                 while waiting:
-                    future = self._next(arrived, client)
-                    if (outcome := self._outcome(future)) is None:
+                    with contextlib.suppress(queue.Empty):
+                        future = arrived.get(timeout=_LOOK_SECONDS)
+                        if (outcome := self._outcome(future)) is not None:
+                            yield waiting.pop(future.key), outcome
+                            future.release()
+                            seen = time.monotonic()
+                            continue
                         arrived.put(future)
-                        continue
-                    yield waiting.pop(future.key), outcome
-                    future.release()
+                    seen = self._look(client, seen)
             finally:  # after an error or an interrupt: nobody will read the others
                 with contextlib.suppress(OSError):
                     client.cancel([future for future in futures if future.key in waiting], force=True)
 
-    def _next(self, arrived: queue.SimpleQueue[Any], client: Any) -> Any:
-        """The next future that is done; refuses to wait for ever for a cluster without workers."""
-        seen = time.monotonic()
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return arrived.get(timeout=_LOOK_SECONDS)
-            with contextlib.suppress(OSError):
-                if client.nthreads():
-                    seen = time.monotonic()
-            if time.monotonic() - seen > self.patience:
-                raise SymtheoryError(
-                    "workers to compute the other shards", f"none for {self.patience:g} s", f"start some; {_KEPT}"
-                )
+    def _look(self, client: Any, seen: float) -> float:
+        """When there was a worker last; refuses to wait for ever for a cluster that has none."""
+        with contextlib.suppress(OSError):
+            if client.nthreads():
+                return time.monotonic()
+        if time.monotonic() - seen > self.patience:
+            raise SymtheoryError(
+                "workers to compute the other shards", f"none for {self.patience:g} s", f"start some; {_KEPT}"
+            )
+        return seen
 
     def _outcome(self, future: Any) -> Outcome | None:
         """What a future brought; ``None`` if its worker died before it could hand it over, so that it is not done."""
         from distributed import KilledWorker
 
         try:
-            return future.result(timeout=CONNECT_SECONDS)
+            return future.result(timeout=min(_HANDOVER_SECONDS, max(self.patience, _LOOK_SECONDS)))
         except TimeoutError:
             return None
         except KilledWorker as error:
@@ -214,7 +217,7 @@ def _cluster(library: ModuleType, jobs: int, threads: int) -> Iterator[Any]:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         )
     with cluster:

@@ -12,10 +12,13 @@ Dask is an extra, and is imported only when a shard is to be computed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import queue
 import re
+import socket
 import time
+import urllib.parse
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
@@ -182,13 +185,12 @@ class Dask(StoringExecutor):
             if address is None:
                 address = stack.enter_context(_cluster(library, jobs, self.threads)).scheduler_address
             try:
+                _listen(address)
                 client = stack.enter_context(library.Client(address, timeout=CONNECT_SECONDS, set_as_default=False))
             except OSError as error:
-                raise SymtheoryError(
-                    f"a Dask scheduler at {address}",
-                    f"no answer of one in {CONNECT_SECONDS} s ({type(error).__name__})",
-                    "start it with 'dask scheduler' and take the address it names",
-                ) from error
+                reason = error.strerror or f"no answer in {CONNECT_SECONDS} s"
+                remedy = "start one with 'dask scheduler' and take the address it names"
+                raise SymtheoryError(f"a Dask scheduler at {address}", f"none ({reason.lower()})", remedy) from error
             try:
                 client.wait_for_workers(1, timeout=self.patience)
             except TimeoutError as error:
@@ -206,6 +208,14 @@ def _library() -> ModuleType:
         remedy = "run pip install 'symtheory[distributed]'"
         raise SymtheoryError("the package distributed, for runs with Dask", "none", remedy) from error
     return distributed
+
+
+def _listen(address: str) -> None:
+    """Wait for the first byte of a scheduler, since Dask would wait for ever for that of another kind of server."""
+    place = urllib.parse.urlsplit(address)
+    with socket.create_connection((place.hostname, place.port), CONNECT_SECONDS) as line:
+        if place.scheme == "tcp" and not line.recv(1):
+            raise ConnectionResetError(errno.ECONNRESET, "it hung up")
 
 
 @contextlib.contextmanager

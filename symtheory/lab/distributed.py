@@ -16,6 +16,7 @@ import errno
 import logging
 import queue
 import re
+import signal
 import socket
 import time
 import urllib.parse
@@ -221,7 +222,7 @@ def _listen(address: str) -> None:
 @contextlib.contextmanager
 def _cluster(library: ModuleType, jobs: int, threads: int) -> Iterator[Any]:
     """Workers on this machine, one process each, without a limit of memory and without a web page."""
-    with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+    with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))), _deaf():
         cluster = library.LocalCluster(
             n_workers=jobs,
             threads_per_worker=1,
@@ -232,6 +233,19 @@ def _cluster(library: ModuleType, jobs: int, threads: int) -> Iterator[Any]:
         )
     with cluster:
         yield cluster
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes and threads that do not hear Ctrl-C: it is for this one, which ends them in order."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_versions(client: Any) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import xarray as xr
 
 from symtheory.errors import SymtheoryError
 from symtheory.figures import FIGURES
-from symtheory.figures.base import Figure
+from symtheory.figures.base import Figure, Outcome, outcome_of
 from symtheory.lab.provenance import Provenance
 from symtheory.lab.results import Results, default_root
 from symtheory.pages import Markdown, table
 from symtheory.plots import PLOTS, Drawing
+from symtheory.spec.verdict import Verdict
+
+_BADGE: dict[Outcome, str] = {
+    "reproduced": '<span class="verdict-holds">reproduced</span>',
+    "partly": '<span class="verdict-corrected">partly</span>',
+    "not": '<span class="verdict-fails">not reproduced</span>',
+}
 
 
 def figure(name: str) -> Figure:
@@ -79,12 +87,98 @@ def evidence(name: str) -> Markdown:
     """
     dataset, made = stored(name)
     shown = figure(name)
+    verdicts = shown.check(dataset)
     rows = [
-        (v.statement, f"{v.residual:.3g}", f"{v.tolerance:.3g}", "holds" if v.holds else "**fails**")
-        for v in shown.check(dataset)
+        (v.statement, f"{v.residual:.3g}", f"{v.tolerance:.3g}", "holds" if v.holds else "**fails**") for v in verdicts
     ]
     checks = table(("what was measured", "residual", "tolerance", ""), rows)
-    return Markdown(f"**{shown.source}.** {shown.claim}\n\n{checks}\n\n*{_origin(made)}*")
+    claim = f"**{shown.source}.** {shown.claim} {_judgement(shown, verdicts)}"
+    return Markdown(f"{claim}\n\n{checks}\n\n*{_origin(made)}*")
+
+
+def scorecard(results: Results | None = None) -> Markdown:
+    """Every figure with the paper's claim, our numbers, what became of the claim, and how the result was made.
+
+    Args:
+        results: Where results lie; default the checkout's.
+
+    Returns:
+        A table; a figure without a result says so.
+    """
+    rows = [_score(name, results) for name in FIGURES]
+    head = ("figure", "the paper's claim", "our numbers", "outcome", "made with")
+    return Markdown(table(head, rows))
+
+
+def benchmarks(results: Results | None = None) -> Markdown:
+    """The stored timings of the sweeps against plain loops.
+
+    Args:
+        results: Where results lie; default the checkout's.
+
+    Returns:
+        A table, one row a benchmark that has a reference, a line for each machine, and the time of the page presets.
+
+    Raises:
+        SymtheoryError: If no timing is stored.
+    """
+    path = (Results(default_root()) if results is None else results).root / "benchmarks.json"
+    if not path.exists():
+        raise SymtheoryError(f"timings in {path.name}", "none", "run 'python -m benchmarks --save'")
+    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+    rows, machines = [], {}
+    for name, t in found.items():
+        machine = t["machine"]
+        line = (
+            f"{machine['name']}, {machine['cores']} cores: {machine['gemm'] / 1e9:.0f} GFLOP/s in matrix products, "
+            f"{machine['bandwidth'] / 1e9:.0f} GB/s in copies, torch {machine['versions']['torch']}"
+        )
+        machines.setdefault(line, []).append(f"{name} ({machine['date'][:10]})")
+        if t["ratio"]:
+            limit = t["limit_seconds"]
+            rows.append(
+                (
+                    name,
+                    f"{t['ratio']:.3g}",
+                    f"{t['floor']:g}" if t["floor"] else "",
+                    f"{t['seconds']:.3g}",
+                    f"{t['reference_seconds']:.3g}",
+                    f"{t['relative_error']:.0e}",
+                    f"{t['seconds'] / limit:.2g}" if limit else "",
+                )
+            )
+    head = ("what", "times faster", "aim", "seconds", "plain loop, s", "same weights to", "times the limit")
+    pages = {n.removeprefix("page "): t["seconds"] for n, t in found.items() if n.startswith("page ")}
+    listed = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in pages.items())
+    where = "\n".join(f"- {line}. Measured for {', '.join(names)}." for line, names in machines.items())
+    return Markdown(f"{table(head, rows)}\n\nPage presets: {listed or 'not measured'}.\n\n{where}")
+
+
+def _score(name: str, results: Results | None) -> tuple[str, ...]:
+    """One row of the scorecard."""
+    shown = FIGURES[name]
+    link = f"[{name}]({shown.chapter}.md)<br>{shown.source}"
+    try:
+        dataset, made = stored(name, results)
+    except SymtheoryError:
+        return link, shown.claim, "", '<span class="verdict-open">no result yet</span>', ""
+    verdicts = shown.check(dataset)
+    numbers = "<br>".join(
+        f"{v.statement}: {v.residual:.3g} ({'≤' if v.holds else 'bar'} {v.tolerance:.3g})" for v in verdicts
+    )
+    outcome = _BADGE[outcome_of(verdicts)] + (f"<br>{shown.finding}" if shown.finding else "")
+    seeds = made.settings.get("seeds", made.settings.get("seed"))
+    several = (
+        f"{len(seeds)} seeds" if isinstance(seeds, list | tuple) else "one seed" if seeds is not None else "no seed"
+    )
+    where = made.device.get("name", made.device.get("kind", ""))
+    how = f"{made.preset}; {where}; {made.compute_time_s:.0f} s; {several}"
+    return link, shown.claim, numbers, outcome, how
+
+
+def _judgement(shown: Figure, verdicts: list[Verdict]) -> str:
+    """What became of the claim, in a badge and a sentence."""
+    return f"{_BADGE[outcome_of(verdicts)]} {shown.finding}".strip()
 
 
 def _origin(made: Provenance) -> str:

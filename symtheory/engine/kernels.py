@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from symtheory.engine.sweep import Block
+from symtheory.engine.stepping import Block
+from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -58,7 +59,12 @@ def _hadamard(w: np.ndarray, u: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
+    """Threads for kernels, one a core; they flush denormal numbers.
+
+    Returns:
+        The pool, always the same one.
+    """
     # weights that die away would turn denormal, and a denormal multiplication is a hundred times slower
     return ThreadPoolExecutor(os.cpu_count() or 1, initializer=lambda: torch.set_flush_denormal(True))
 
@@ -66,7 +72,9 @@ def _pool() -> ThreadPoolExecutor:
 def _by_stream(kernel: Callable[..., None], names: tuple[str, ...]) -> Callable[..., None]:
     """Run a kernel once per stream, streams and halves of their configurations on threads."""
 
-    def run(params: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor) -> None:
+    def run(
+        params: Params, state: State, fixed: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor, t: int
+    ) -> None:
         arrays = [params[name].numpy() for name in names]
         rates, owner = lr.numpy(), stream.numpy()
         jobs = []
@@ -75,7 +83,7 @@ def _by_stream(kernel: Callable[..., None], names: tuple[str, ...]) -> Callable[
                 if len(part):
                     copies = [np.ascontiguousarray(a[part]) for a in arrays]
                     x, y = block["x"][s].numpy(), block["y"][s].numpy()
-                    jobs.append((part, copies, _pool().submit(kernel, *copies, x, y, rates[part])))
+                    jobs.append((part, copies, pool().submit(kernel, *copies, x, y, rates[part])))
         for part, copies, job in jobs:
             job.result()
             for array, copy in zip(arrays, copies, strict=True):

@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from symtheory.plots.a1 import figure_a1
 from symtheory.plots.a2 import figure_a2
 from symtheory.plots.a3a import figure_a3a
+from symtheory.plots.a4 import figure_a4
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
+from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -17,8 +19,10 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A1": figure_a1,
     "A2": figure_a2,
     "A3a": figure_a3a,
+    "A4": figure_a4,
     "A5": figure_a5,
     "A8": figure_a8,
+    "B3c": figure_b3c,
 }
 
 __all__ = ["PLOTS", "Drawing"]

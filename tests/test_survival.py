@@ -8,18 +8,18 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from symtheory.errors import SymtheoryError
-from symtheory.lab.executors import ProcessPool, Serial, StoringExecutor
+from symtheory.lab.executors import Serial
 from symtheory.lab.files import encode
+from symtheory.lab.runs import run_figure
 from symtheory.lab.store import Store
-from tests.fake_program import start
 from tests.fake_shards import draw
+from tests.fakes import FakeFigure
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20
@@ -107,50 +107,40 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def finished(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr.decode()
-
-
 def test_a_disk_that_is_full(disk: Path, tmp_path: Path) -> None:
-    """One message names the file and the remedy; what fits is kept; with more space the same command finishes."""
-    line = ["run", "F1", "--preset", "paper", "--results"]
-    code, said = finished(start([*line, str(tmp_path / "r")], disk / "s"))
-    assert code == 2 and "Traceback" not in said
-    (message,) = [text for text in said.splitlines() if text.startswith("error:")]
-    assert f"space for {disk}" in message and "no space left on device; free some space and run again" in message
+    """One message names the file and the remedy; what fits is kept; with more space the same run finishes."""
+    figure, store = FakeFigure(), Store(disk / "s")
+    with pytest.raises(
+        SymtheoryError, match=rf"space for {disk}.*no space left on device; free some space and run again"
+    ):
+        run_figure(figure, "paper", store=store, results_root=tmp_path / "r")
     kept = {p: p.stat().st_mtime_ns for p in disk.rglob("*.nc")}
-    assert 0 < len(kept) < 40 and not list(disk.rglob("*.part")) and not list((tmp_path / "r").rglob("*.*"))
+    assert 0 < len(kept) < 40 and not list(disk.rglob("*.part")) and not list((tmp_path / "r/F1").iterdir())
     subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
-    code, said = finished(start([*line, str(tmp_path / "r")], disk / "s"))
-    assert code == 0, said
+    _, record = run_figure(figure, "paper", store=store, results_root=tmp_path / "r")
     now = {p: p.stat().st_mtime_ns for p in disk.rglob("*.nc")}
     assert len(now) == 40 and kept.items() <= now.items(), "what was kept was not written again"
+    assert record.shards == {"total": 40, "reused": len(kept)}
     assert not list(disk.rglob("*.part")) and not list(disk.rglob("*.damaged"))
-    code, _ = finished(start([*line, str(tmp_path / "elsewhere")], tmp_path / "other store"))
-    assert code == 0
-    assert (tmp_path / "r/F1/paper.nc").read_bytes() == (tmp_path / "elsewhere/F1/paper.nc").read_bytes()
+    assert (tmp_path / "r/F1/paper.nc").read_bytes() == encode(run_figure(figure, "paper")[0])
 
 
 def test_a_disk_that_is_full_when_the_result_is_written(disk: Path, tmp_path: Path) -> None:
     """The shards are elsewhere, so that the second run only writes the result."""
-    (disk / "ballast").write_bytes(b"x" * (192 - 8) * 1024)
-    line = ["run", "F1", "--preset", "smoke", "--results", str(disk / "r")]
-    code, said = finished(start(line, tmp_path / "s"))
-    assert code == 2 and f"space for {disk}" in said and "what is done is kept" in said
-    assert len(list((tmp_path / "s").rglob("*.nc"))) == 3 and not [p for p in disk.rglob("*") if p.suffix == ".part"]
+    figure, store = FakeFigure(), Store(tmp_path / "s")
+    (disk / "ballast").write_bytes(b"x" * (192 - 12) * 1024)
+    with pytest.raises(SymtheoryError, match=rf"space for {disk}.*no space left on device.*what is done is kept"):
+        run_figure(figure, "smoke", store=store, results_root=disk / "r")
+    assert [p.name for p in disk.rglob("*") if p.is_file()] == ["ballast"]
     (disk / "ballast").unlink()
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("*.nc")}
-    assert finished(start(line, tmp_path / "s"))[0] == 0
-    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("*.nc")}
+    _, record = run_figure(figure, "smoke", store=store, results_root=disk / "r")
+    assert record.shards == {"total": 3, "reused": 3}
     assert sorted(p.name for p in (disk / "r/F1").iterdir()) == ["smoke.json", "smoke.nc"]
 
 
-@pytest.mark.parametrize("kind", ["serial", "pool"])
-def test_a_disk_that_says_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """The same where no disk can be mounted: after ten files the system refuses."""
-    store = Store(tmp_path)
-    executor: StoringExecutor = Serial(store) if kind == "serial" else ProcessPool(store, jobs=2)
+def test_a_disk_that_says_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where no disk can be mounted: after twenty flushes the system refuses."""
+    executor = Serial(Store(tmp_path))
     flush, written = os.fsync, 0
 
     def limited(handle: int) -> None:
@@ -169,10 +159,3 @@ def test_a_disk_that_says_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = executor.map("F1", draw, SHARDS)
     assert executor.history[-1].reused == kept
     assert [encode(d) for d in found] == [encode(d) for d in Serial().map("F1", draw, SHARDS)]
-
-
-def test_the_moments_of_the_kills_are_spread() -> None:
-    """A run has to last longer than a process takes to notice anything, else all kills hit the same moment."""
-    begin = time.perf_counter()
-    Serial().map("F1", draw, SHARDS[:12])
-    assert time.perf_counter() - begin > 0.01

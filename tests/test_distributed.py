@@ -50,10 +50,17 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def cluster(log: Path) -> Iterator[LocalCluster]:
+def pair(log: Path) -> Iterator[LocalCluster]:
     """A scheduler with two workers, each under a nanny that starts it again."""
     with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=60) as c:
         yield c
+
+
+@pytest.fixture
+def cluster(pair: LocalCluster) -> LocalCluster:
+    """The same, with both workers there: a test before may have killed one."""
+    pair.wait_for_workers(2, timeout=120)
+    return pair
 
 
 @pytest.fixture

@@ -158,6 +158,21 @@ def one_layer(params: Params, data: Prompts) -> tuple[Tensor, Params]:
     return error.square().mean(0), gradient
 
 
+def one_matrix(params: Params, data: Prompts) -> tuple[Tensor, Params]:
+    r"""Loss and gradients of one layer with one matrix $M$ in place of $W_QW_K^T$: the same model, no rotation symmetry.
+
+    Args:
+        params: ``m1`` of shape ``(C, dim, dim)``, ``v1`` of shape ``(C, dim)``.
+        data: Training set.
+
+    Returns:
+        Losses ``(C,)`` and gradients shaped like ``params``.
+    """
+    eye = torch.eye(data.x.shape[-1], dtype=data.x.dtype, device=data.x.device).expand_as(params["m1"])
+    losses, gradient = one_layer({"q1": params["m1"], "k1": eye, "v1": params["v1"]}, data)
+    return losses, {"m1": gradient["q1"], "v1": gradient["v1"]}
+
+
 def two_layers(params: Params, data: Prompts, *, residual: bool, chunk: int = CHUNK) -> tuple[Tensor, Params]:
     r"""Loss and gradients of two layers, for one configuration.
 

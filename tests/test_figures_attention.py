@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from symtheory.engine.updates import adam
 from symtheory.figures import attention
 from symtheory.spec.numerics import relative_error
 

@@ -1,4 +1,4 @@
-r"""Self-attention without an MLP on in-context linear regression: data, model, gradients, training.
+r"""Self-attention without an MLP on in-context linear regression: data, model, gradients.
 
 A prompt is a matrix $X$ of $T$ rows. Row $j$ holds features $x_j$ and, in its last column, $x_j\cdot w^*$; the last row's
 target is missing (0) and is what the model predicts. One head a layer, no MLP, no biases:
@@ -16,14 +16,11 @@ uses :func:`one_layer` and :func:`two_layers`, which give the same gradients fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from symtheory.engine.updates import Update
-from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
 
 #: Prompts handled at once by :func:`two_layers`, so that their attention stays in cache.
@@ -231,38 +228,3 @@ def two_layers(params: Params, data: Prompts, *, residual: bool, chunk: int = CH
     dv2 = dv2 + v1.T @ dthrough
     gradient = {"q1": dm1 @ k1, "k1": dm1.T @ q1, "v1": dv1, "q2": dm2 @ k2, "k2": dm2.T @ q2, "v2": dv2}
     return (total / len(data.y))[None], {name: g[None] for name, g in gradient.items()}
-
-
-#: Losses and gradients of all configurations at once.
-Slope = Callable[[Params], tuple[Tensor, Params]]
-
-
-def train(
-    slope: Slope, start: Params, update: Update, decay: Tensor, lr: float, record: list[int]
-) -> Iterator[tuple[Tensor, Params]]:
-    """Full-batch training.
-
-    Args:
-        slope: Losses and gradients.
-        start: Weights with leading dim ``C``; not modified.
-        update: The optimiser.
-        decay: PyTorch's ``weight_decay``, shape ``(C,)``.
-        lr: Learning rate.
-        record: Increasing numbers of steps after which to yield; 0 is the start.
-
-    Yields:
-        Losses and weights at each of them.
-
-    Raises:
-        SymtheoryError: If ``record`` does not increase.
-    """
-    if sorted(set(record)) != record or record[0] < 0:
-        raise SymtheoryError("increasing step numbers", f"{record}", "give each once, in order")
-    params, state = dict(start), update.start(start)
-    rate = torch.full_like(decay, lr)
-    for t in range(record[-1] + 1):
-        losses, gradient = slope(params)
-        if t in record:
-            yield losses, params
-        if t < record[-1]:
-            params, state = update.step(params, gradient, state, rate, decay, t + 1)

@@ -11,11 +11,11 @@ that 500 prompts were memorised.
 
 The paper also leaves open the decays, the number of steps (here 2000), the readout (here the last column of the last
 row), the initialisation (here that of ``torch.nn.Linear``), the scale in the softmax (here $1/\sqrt d$), how a rank is
-decided, and the kind of decay. The ranks here count singular values above :data:`CUT` times the largest; all spectra
-are stored and other cuts checked. Decay is coupled, as in ``torch.optim.Adam``: a variant shows that it has to be.
-With coupled decay every stationary point has $W_Q^TW_Q = W_K^TW_K$, hence equal singular values; under gradient flow the
-difference dies as $e^{-2\gamma t}$, where $\gamma$ is PyTorch's ``weight_decay``. Adam is no gradient flow (its steps
-are not even equivariant under rotations), so how close it comes is measured.
+decided, and the kind of decay. The ranks here count singular values above :data:`CUT` times the largest, all spectra
+are stored, other cuts are checked. Decay is coupled, as in ``torch.optim.Adam``: a variant shows that it has to be.
+With coupled decay every stationary point has $W_Q^TW_Q = W_K^TW_K$, hence equal singular values; under gradient flow
+with PyTorch's ``weight_decay`` $\gamma$ the difference dies as $e^{-2\gamma t}$. Adam is no gradient flow (its steps are
+not even equivariant under rotations), so how close it comes is measured.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import xarray as xr
 
 from symtheory.errors import SymtheoryError
-from symtheory.figures.attention_training import compute
+from symtheory.figures.attention_training import MATRICES, compute
 from symtheory.figures.base import Config, Executor, Figure, InProcess, Preset, Shard
 from symtheory.spec.verdict import Verdict
 
-#: Singular values above this times the largest count towards the rank.
+#: Singular values above this times the largest, or times one if that is more, count towards the rank. (One is about
+#: the largest at the start; without it, noise on a matrix that has died would count as full rank.)
 CUT = 1e-2
 
 #: Other cuts at which the claim is checked. PyTorch's ``matrix_rank`` cuts at rounding, about 1e-5, where Adam's own
@@ -115,7 +115,7 @@ def recorded(steps: int, records: int) -> list[int]:
 
 
 def ranks(result: xr.Dataset, cut: float = CUT, name: str = "spectrum") -> xr.DataArray:
-    """Ranks by a cut relative to the largest singular value.
+    """Ranks by a cut in units of the largest singular value, or of one if that is more.
 
     Args:
         result: Dataset with spectra.
@@ -126,7 +126,7 @@ def ranks(result: xr.Dataset, cut: float = CUT, name: str = "spectrum") -> xr.Da
         Numbers of singular values above it.
     """
     values = result[name]
-    return (values > cut * values.max("index")).sum("index")
+    return (values > cut * values.max("index").clip(min=1.0)).sum("index")
 
 
 def mismatch(values: xr.DataArray) -> xr.DataArray:
@@ -138,9 +138,13 @@ def mismatch(values: xr.DataArray) -> xr.DataArray:
     Returns:
         Without those dims.
     """
-    size = np.sqrt((values**2).sum("index"))
-    apart = values.sel(matrix="query", drop=True) - values.sel(matrix="key", drop=True)
-    return np.sqrt((apart**2).sum("index")) / size.sum("matrix")
+    query, key = (values.sel(matrix=name, drop=True) for name in MATRICES)
+    return _norm(query - key) / (_norm(query) + _norm(key))
+
+
+def _norm(values: xr.DataArray) -> xr.DataArray:
+    """Euclidean norm over the index."""
+    return (values**2).sum("index") ** 0.5
 
 
 def collect(config: Settings, shards: list[Shard], parts: list[xr.Dataset]) -> xr.Dataset:

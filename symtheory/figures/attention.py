@@ -1,7 +1,7 @@
 r"""Self-attention without an MLP on in-context linear regression: data, model, gradients.
 
-A prompt is a matrix $X$ of $T$ rows. Row $j$ holds features $x_j$ and, in its last column, $x_j\cdot w^*$; the last row's
-target is missing (0) and is what the model predicts. One head a layer, no MLP, no biases:
+A prompt is a matrix $X$ of $T$ rows. Row $j$ holds features $x_j$ and, in its last column, $x_j\cdot w^*$; the last
+row's target is missing (0) and is what the model predicts. One head a layer, no MLP, no biases:
 
 $$H' = H + A\,HW_V \ \text{(or } A\,HW_V),\qquad A = \operatorname{softmax}(HW_QW_K^TH^T/\sqrt d),$$
 
@@ -156,7 +156,7 @@ def one_layer(params: Params, data: Prompts) -> tuple[Tensor, Params]:
 
 
 def one_matrix(params: Params, data: Prompts) -> tuple[Tensor, Params]:
-    r"""Loss and gradients of one layer with one matrix $M$ in place of $W_QW_K^T$: the same model, no rotation symmetry.
+    r"""Loss and gradients of one layer with one matrix $M$ in place of $W_QW_K^T$: no rotation symmetry.
 
     Args:
         params: ``m1`` of shape ``(C, dim, dim)``, ``v1`` of shape ``(C, dim)``.

@@ -63,9 +63,7 @@ def spectra(params: Params) -> Tensor:
     Returns:
         Shape ``(C, layers, 2, dim)``: queries and keys. A single matrix in place of both stands for both.
     """
-    layers = sum(name.startswith("v") for name in params)
-    pairs = [[params.get(f"{kind}{i}", params.get(f"m{i}")) for kind in "qk"] for i in range(1, layers + 1)]
-    return torch.stack([torch.stack([spectrum(m.double()) for m in pair], 1) for pair in pairs if None not in pair], 1)
+    return torch.stack([torch.stack([spectrum(m) for m in pair], 1) for pair in _pairs(params)], 1)
 
 
 def imbalance(params: Params) -> Tensor:
@@ -78,11 +76,16 @@ def imbalance(params: Params) -> Tensor:
         Shape ``(C, layers)``; 0 for a single matrix.
     """
     found = []
-    for name in (n for n in params if n.startswith(("q", "m"))):
-        q, k = params[name].double(), params[name.replace("q", "k")].double()
+    for q, k in _pairs(params):
         a, b = q.mT @ q, k.mT @ k
         found.append((a - b).flatten(1).norm(dim=1) / (a.flatten(1).norm(dim=1) + b.flatten(1).norm(dim=1)))
     return torch.stack(found, dim=1)
+
+
+def _pairs(params: Params) -> list[tuple[Tensor, Tensor]]:
+    """Queries and keys of every layer in float64; a single matrix is paired with itself."""
+    names = [n for n in params if n.startswith(("q", "m"))]
+    return [(params[n].double(), params[n.replace("q", "k")].double()) for n in names]
 
 
 def starting(shard: Shard) -> Params:

@@ -14,8 +14,8 @@ row), the initialisation (here that of ``torch.nn.Linear``), the scale in the so
 decided, and the kind of decay. The ranks here count singular values above :data:`CUT` times the largest, all spectra
 are stored, other cuts are checked. Decay is coupled, as in ``torch.optim.Adam``: a variant shows that it has to be.
 With coupled decay every stationary point has $W_Q^TW_Q = W_K^TW_K$, hence equal singular values; under gradient flow
-with PyTorch's ``weight_decay`` $\gamma$ the difference dies as $e^{-2\gamma t}$. Adam is no gradient flow (its steps are
-not even equivariant under rotations), so how close it comes is measured.
+with PyTorch's ``weight_decay`` $\gamma$ the difference dies as $e^{-2\gamma t}$. Adam is no gradient flow (its steps
+are not even equivariant under rotations), so how close it comes is measured.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import xarray as xr
 
-from symtheory.errors import SymtheoryError
 from symtheory.figures.a9 import CUT, OTHER_CUTS, apart, collect, falling, ranks, recorded
 from symtheory.figures.a9 import Settings as OneLayer
 from symtheory.figures.attention_training import compute

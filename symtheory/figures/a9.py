@@ -295,13 +295,13 @@ def falling(
     Returns:
         The largest rise of a rank between neighbouring decays, over dimension; the control is the largest fall.
     """
-    verdicts = []
+    verdicts, tolerance = [], 0.05 + 1 / end.sizes["index"]
     for cut in cuts:
         change = ranks(end, cut, name).diff("decay") / end.sizes["index"]
         verdicts.append(
             Verdict(
                 f"{label}largest rise of a rank with decay, over dimension, cut {cut:g}",
-                float(change.max().clip(min=0)), 0.05, control=float((-change).max()), factor=4.0,
+                float(change.max().clip(min=0)), tolerance, control=float((-change).max()), factor=3.0,
             )
         )  # fmt: skip
     return verdicts

@@ -10,6 +10,7 @@ from symtheory.plots.a2 import figure_a2
 from symtheory.plots.a3a import figure_a3a
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
+from symtheory.plots.attention import figure_a9, figure_a10
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -19,6 +20,8 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A3a": figure_a3a,
     "A5": figure_a5,
     "A8": figure_a8,
+    "A9": figure_a9,
+    "A10": figure_a10,
 }
 
 __all__ = ["PLOTS", "Drawing"]

@@ -104,6 +104,21 @@ def starting(shard: Shard) -> Params:
     return {k: p.expand(len(shard["decays"]), *p.shape).contiguous() for k, p in params.items()}
 
 
+def slope_of(shard: Shard, data: attention.Prompts) -> Slope:
+    """Loss and gradients of the model that a shard trains.
+
+    Args:
+        shard: See :func:`compute`.
+        data: Training set.
+
+    Returns:
+        Function of the weights.
+    """
+    if shard["layers"] == 2:
+        return partial(attention.two_layers, data=data, residual=shard["residual"])
+    return partial(attention.one_matrix if shard["merged"] else attention.one_layer, data=data)
+
+
 def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
     """Train every decay of a shard; with two layers, a shard has one decay.
 
@@ -118,14 +133,10 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
     data = attention.prompts(*sizes, shard["seed"], shared=shard["shared"])
     data = attention.Prompts(data.x.to(device), data.y.to(device))
     start = {k: p.to(device) for k, p in starting(shard).items()}
-    if shard["layers"] == 1:
-        slope: Slope = partial(attention.one_matrix if shard["merged"] else attention.one_layer, data=data)
-    else:
-        slope = partial(attention.two_layers, data=data, residual=shard["residual"])
     decay = torch.tensor(shard["decays"], device=device)
     update = adam(decoupled=shard["decoupled"])
     found: dict[str, list[Tensor]] = {"loss": [], "imbalance": [], "spectrum": []}
-    for losses, params in train(slope, start, update, decay, shard["lr"], shard["record"]):
+    for losses, params in train(slope_of(shard, data), start, update, decay, shard["lr"], shard["record"]):
         for name, value in (("loss", losses), ("imbalance", imbalance(params)), ("spectrum", spectra(params))):
             found[name].append(value.float().cpu())
     dims = ("decay", "step", "layer", "matrix", "index")

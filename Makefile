@@ -12,6 +12,7 @@ HOST_PYTHON ?=
 JOBS        ?= 2
 BOOK_CONFIG ?= _config.yml
 PYTEST_ARGS ?=
+BENCH_ARGS  ?=
 
 STAMP   := $(VENV)/.installed
 LEDGER  := build/ledger.json
@@ -95,7 +96,7 @@ format: $(STAMP) ## put the code in order
 	$(PYTHON) -m ruff check --fix .
 
 bench: $(STAMP) ## the benchmarks
-	$(PYTHON) -m benchmarks
+	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 deep: $(STAMP) ## the laws of the claims on fifty times as many instances, drawn anew each time; hours
 	HYPOTHESIS_PROFILE=deep OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m claim -n $(JOBS) $(PYTEST_ARGS)

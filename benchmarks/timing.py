@@ -18,6 +18,8 @@ class Timing:
         reference_seconds: The plain loop over all configurations, extrapolated from its fastest slice.
         slice_steps: Steps of a slice, per configuration timed; products of a slice.
         relative_error: Largest relative difference of the weights after a slice, or of the products.
+        flops: Floating-point operations that the sweep cannot do without; 0 where they were not counted.
+        traffic: Bytes that must come from memory and go there; 0 where the sweep lives in the caches.
     """
 
     figure: str
@@ -26,6 +28,8 @@ class Timing:
     reference_seconds: float
     slice_steps: int
     relative_error: float
+    flops: float = 0.0
+    traffic: float = 0.0
 
 
 def timed(function: Callable[[], object]) -> float:

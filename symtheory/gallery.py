@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import xarray as xr
@@ -107,6 +108,50 @@ def scorecard(results: Results | None = None) -> Markdown:
     rows = [_score(name, results) for name in FIGURES]
     head = ("figure", "the paper's claim", "our numbers", "outcome", "made with")
     return Markdown(table(head, rows))
+
+
+def benchmarks(results: Results | None = None) -> Markdown:
+    """The stored timings of the sweeps against plain loops.
+
+    Args:
+        results: Where results lie; default the checkout's.
+
+    Returns:
+        A table, one row a benchmark that has a reference, a line for each machine, and the time of the page presets.
+
+    Raises:
+        SymtheoryError: If no timing is stored.
+    """
+    path = (Results(default_root()) if results is None else results).root / "benchmarks.json"
+    if not path.exists():
+        raise SymtheoryError(f"timings in {path.name}", "none", "run 'python -m benchmarks --save'")
+    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+    rows, machines = [], {}
+    for name, t in found.items():
+        machine = t["machine"]
+        line = (
+            f"{machine['name']}, {machine['cores']} cores: {machine['gemm'] / 1e9:.0f} GFLOP/s in matrix products, "
+            f"{machine['bandwidth'] / 1e9:.0f} GB/s in copies, torch {machine['versions']['torch']}"
+        )
+        machines.setdefault(line, []).append(f"{name} ({machine['date'][:10]})")
+        if t["ratio"]:
+            limit = t["limit_seconds"]
+            rows.append(
+                (
+                    name,
+                    f"{t['ratio']:.3g}",
+                    f"{t['floor']:g}" if t["floor"] else "",
+                    f"{t['seconds']:.3g}",
+                    f"{t['reference_seconds']:.3g}",
+                    f"{t['relative_error']:.0e}",
+                    f"{t['seconds'] / limit:.2g}" if limit else "",
+                )
+            )
+    head = ("what", "times faster", "aim", "seconds", "plain loop, s", "same weights to", "times the limit")
+    pages = {n.removeprefix("page "): t["seconds"] for n, t in found.items() if n.startswith("page ")}
+    listed = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in pages.items())
+    where = "\n".join(f"- {line}. Measured for {', '.join(names)}." for line, names in machines.items())
+    return Markdown(f"{table(head, rows)}\n\nPage presets: {listed or 'not measured'}.\n\n{where}")
 
 
 def _score(name: str, results: Results | None) -> tuple[str, ...]:

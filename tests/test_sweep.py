@@ -29,7 +29,7 @@ def plain(model, lr, seed):
 @pytest.mark.parametrize("use_kernel", [True, False], ids=["kernel", "generic"])
 @pytest.mark.parametrize("model", a3a.MODELS)
 def test_every_configuration_follows_the_plain_loop(model, use_kernel):
-    found = a3a.weights({**SHARD, "model": model}, use_kernel=use_kernel)
+    found = a3a.weights(SHARD, use_kernel=use_kernel)[model]
     for i, lr in enumerate(SHARD["lrs"]):
         for j, seed in enumerate(SHARD["seeds"]):
             assert relative_error(found[i, j], plain(model, lr, seed)) < 1e-5
@@ -225,3 +225,16 @@ def test_trained_and_fixed_tensors_do_not_mix():
         next(train(sweep, {"w": torch.ones(2)}, []))
     with pytest.raises(SymtheoryError, match=r"parameters of shape \(2, \.\.\.\), got \{'b': \(3,\)\}"):
         Sweep(tanh_loss, torch.ones(2), torch.zeros(2), torch.zeros(2).long(), sgd(), fixed={"b": torch.ones(3)})
+
+
+def test_a_stream_can_be_left_early_and_reports_what_its_drawing_raises():
+    stream = streams(a3a.draw(3, 1.0), [0, 1], 100, 10)
+    next(stream)
+    stream.close()
+
+    def broken(generator, steps):
+        raise SymtheoryError("data", "none", "draw some")
+
+    with pytest.raises(SymtheoryError, match="expected data, got none"):
+        list(streams(broken, [0], 4, 2))
+    assert list(streams(a3a.draw(3, 1.0), [0], 0, 10)) == []

@@ -11,7 +11,9 @@ blocks of steps are replayed as CUDA graphs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -147,9 +149,18 @@ def streams(
         Tensors of shape ``(streams, steps of the block, ...)``.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    for begin in range(0, steps, block):
-        parts = [draw(g, min(block, steps - begin)) for g in generators]
-        yield {k: torch.stack([p[k] for p in parts]) for k in parts[0]}
+    lengths = [min(block, steps - begin) for begin in range(0, steps, block)]
+    with ThreadPoolExecutor(max(1, min(len(seeds), os.cpu_count() or 1))) as pool:
+        # one block ahead: random numbers are drawn while the sweep works on those before
+        ahead = [pool.submit(draw, g, lengths[0]) for g in generators] if lengths else []
+        for following in [*lengths[1:], None]:
+            parts = [future.result() for future in ahead]
+            if following is not None:
+                ahead = [pool.submit(draw, g, following) for g in generators]
+            if parts:
+                yield {
+                    k: torch.stack([p[k] for p in parts]) if len(parts) > 1 else v[None] for k, v in parts[0].items()
+                }
 
 
 def minibatches(data: Block, size: int) -> Callable[[torch.Generator, int], Block]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import tee
 from typing import Any, ClassVar
 
 import numpy as np
@@ -144,47 +145,51 @@ def initial(model: str, dim: int, scale: float, seed: int) -> Params:
     return {name: scale * dim**-0.5 * torch.randn(dim, generator=generator) for name in names}
 
 
-def weights(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> Tensor:
-    """Train one model over all learning rates and seeds of a shard.
+def weights(shard: Shard, device: str = "cpu", *, use_kernel: bool = True) -> dict[str, Tensor]:
+    """Train the models over all learning rates and seeds of a shard, side by side on one stream of data.
 
     Args:
-        shard: ``model``, ``lrs``, ``seeds``, ``dim``, ``steps``, ``noise``, ``init``, ``block``.
+        shard: ``lrs``, ``seeds``, ``dim``, ``steps``, ``noise``, ``init``, ``block``.
         device: Where to train.
-        use_kernel: Use the compiled kernel on a CPU.
+        use_kernel: Use the compiled kernels on a CPU.
 
     Returns:
-        Effective weights of shape ``(learning rates, seeds, dim)``.
+        Model to effective weights of shape ``(learning rates, seeds, dim)``.
     """
-    lrs, seeds, model = shard["lrs"], shard["seeds"], shard["model"]
-    inits = [initial(model, shard["dim"], shard["init"], s) for s in seeds]
-    start = {k: torch.stack([i[k] for i in inits]).repeat(len(lrs), 1) for k in inits[0]}
+    lrs, seeds, dim = shard["lrs"], shard["seeds"], shard["dim"]
     lr = torch.tensor(lrs).repeat_interleave(len(seeds))
-    sweep = plain_sgd(LOSSES[model], lr, torch.arange(len(seeds)).repeat(len(lrs)), KERNELS[model])
-    blocks = streams(draw(shard["dim"], shard["noise"]), seeds, shard["steps"], shard["block"])
-    *_, params = train(sweep, start, blocks, device=device, use_kernel=use_kernel)
-    effective = params["w"] * params["u"] if "u" in params else params["w"]
-    return effective.reshape(len(lrs), len(seeds), shard["dim"]).cpu()
+    stream = torch.arange(len(seeds)).repeat(len(lrs))
+    blocks = streams(draw(dim, shard["noise"]), seeds, shard["steps"], shard["block"])
+    runs = []
+    for model, seen in zip(MODELS, tee(blocks, len(MODELS)), strict=True):
+        inits = [initial(model, dim, shard["init"], s) for s in seeds]
+        start = {k: torch.stack([i[k] for i in inits]).repeat(len(lrs), 1) for k in inits[0]}
+        sweep = plain_sgd(LOSSES[model], lr, stream, KERNELS[model])
+        runs.append(train(sweep, start, seen, device=device, use_kernel=use_kernel))
+    *_, last = zip(*runs, strict=True)
+    effective = {m: p["w"] * p["u"] if "u" in p else p["w"] for m, p in zip(MODELS, last, strict=True)}
+    return {m: v.reshape(len(lrs), len(seeds), dim).cpu() for m, v in effective.items()}
 
 
 def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
-    """Sparsity of one model over learning rates and seeds.
+    """Sparsity of both models over learning rates and seeds.
 
     Args:
         shard: See :func:`weights`.
         device: Where to train.
 
     Returns:
-        ``sparsity`` (lr, seed, threshold), ``diverged`` (lr, seed).
+        ``sparsity`` (model, lr, seed, threshold), ``diverged`` (model, lr, seed).
     """
-    v = weights(shard, device)
+    v = torch.stack(list(weights(shard, device).values()))
     diverged = ~(torch.isfinite(v).all(-1) & (v.abs().amax(-1) < DIVERGED))
     sparsity = torch.stack([(v.abs() < t).double().mean(-1) for t in THRESHOLDS], dim=-1)
     sparsity[diverged] = 0.0  # a diverged run has no zeros; 'diverged' tells it apart
-    coords = {"lr": shard["lrs"], "seed": shard["seeds"], "threshold": list(THRESHOLDS)}
+    coords = {"model": list(MODELS), "lr": shard["lrs"], "seed": shard["seeds"], "threshold": list(THRESHOLDS)}
     return xr.Dataset(
         {
-            "sparsity": (("lr", "seed", "threshold"), sparsity.numpy()),
-            "diverged": (("lr", "seed"), diverged.numpy().astype(np.int8)),
+            "sparsity": (("model", "lr", "seed", "threshold"), sparsity.numpy()),
+            "diverged": (("model", "lr", "seed"), diverged.numpy().astype(np.int8)),
         },
         coords=coords,
     )
@@ -209,7 +214,7 @@ class A3a(Figure):
     }
 
     def shards(self, config: Settings) -> list[Shard]:
-        """One shard per model and variant; the first variant is the figure itself.
+        """One shard for the figure itself and one for each variant.
 
         Args:
             config: Settings.
@@ -221,11 +226,7 @@ class A3a(Figure):
         common = {"dim": config.dim, "steps": config.steps, "block": config.block, "lrs": lrs}
         pairs = [(config.noise, config.init, list(config.seeds))]
         pairs += [(noise, init, [config.seeds[0]]) for noise, init in config.variants]
-        return [
-            {**common, "model": model, "noise": noise, "init": init, "seeds": seeds}
-            for noise, init, seeds in pairs
-            for model in MODELS
-        ]
+        return [{**common, "noise": noise, "init": init, "seeds": seeds} for noise, init, seeds in pairs]
 
     def run(self, config: Settings, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
         """Train everything.
@@ -241,13 +242,10 @@ class A3a(Figure):
         """
         shards = self.shards(config)
         runner = InProcess() if executor is None else executor
-        parts = runner.map(self.id, partial(compute, device=device), shards)
-        models = xr.DataArray(list(MODELS), dims="model")
-        result = xr.concat(parts[:2], dim=models, join="exact")
-        if config.variants:
-            pairs = [xr.concat(parts[i : i + 2], dim=models, join="exact") for i in range(2, len(parts), 2)]
+        result, *others = runner.map(self.id, partial(compute, device=device), shards)
+        if others:
             names = [f"noise {n:g}, init {i:g}" for n, i in config.variants]
-            extra = xr.concat(pairs, dim=xr.DataArray(names, dims="variant"), join="exact").isel(seed=0, drop=True)
+            extra = xr.concat(others, dim=xr.DataArray(names, dims="variant"), join="exact").isel(seed=0, drop=True)
             scales = {"noise_std": [n for n, _ in config.variants], "init_scale": [i for _, i in config.variants]}
             extra = extra.assign_coords({k: ("variant", v) for k, v in scales.items()})
             result = result.merge(extra.rename({k: f"variant_{k}" for k in extra.data_vars}), join="exact")

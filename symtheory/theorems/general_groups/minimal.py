@@ -289,7 +289,7 @@ MINIMAL = Theorem(
             Erratum(
                 where="eq. (74)",
                 printed=r"$\|(I-\bar V)\theta_0\|<\|(I-\bar U)\theta_0\|$.",
-                true=r"$\le$.",
+                true=r"$\le$, for an orthogonal representation; in a skew basis not even that (a control of this claim).",
                 counterexample=r"$Q_8$ acting on the quaternions: $\bar V = 0$ for every $V\neq1$.",
                 consequence="None.",
                 check="symtheory.theorems.general_groups.minimal.printed_strict",

@@ -164,23 +164,44 @@ def _control_smooth(seed: int) -> Verdict:
     return Verdict("eq. (4) with two derivatives", value, LIMIT_TOLERANCE, seed=seed)
 
 
+def double_well(lr: float, gamma: float, steps: int, start: float = 1e-6) -> float:
+    r"""Gradient descent on the non-negative, symmetric $\ell = (s^2-1)^2/4$, whose curvature on the mirror is $\xi^* = -1$.
+
+    Args:
+        lr: $\lambda$.
+        gamma: $\gamma$ of eq. (1).
+        steps: Number of steps.
+        start: First distance, small enough for the cubic term to be nothing.
+
+    Returns:
+        Last distance over first.
+    """
+    s = start
+    for _ in range(steps):
+        s -= lr * (s**3 - s + 2 * gamma * s)
+    return abs(s) / start
+
+
 def rate_as_printed() -> Verdict:
     r"""Escape is said to go like $e^{-\xi^*t}$: with $\xi^* = -1$ and $\lambda = 0.1$ one step gives 1.1, not $e$.
 
     Returns:
         Verdict on the growth of ten steps, which must fail.
     """
-    measured = descend(-1.0, 0.1, 0.0, 10)
+    measured = double_well(0.1, 0.0, 10)
     return Verdict("|Pw_t| grows like exp(-xi t)", abs(log(measured) - log(exp(10.0))) / 10, 1e-6, settings={"lr": 0.1})
 
 
 def attracted_as_printed() -> Verdict:
-    r"""GD is said to be attracted if $\xi^*+\gamma>0$: with $\xi^* = 3$ and $\lambda = 1$ every step doubles the distance.
+    r"""GD is said to be attracted if $\xi^*+\gamma>0$: $\xi^* = -1$, $\gamma = 4$, $\lambda = 1$ multiplies $s$ by $-6$ a step.
+
+    With a shift by $\gamma$, as printed, the factor would be $-2$: the condition fails either way.
 
     Returns:
-        Verdict on the distance after 20 steps relative to the first, which must fail.
+        Verdict on the distance after five steps relative to the first, which must fail.
     """
-    return Verdict("GD is attracted for xi > 0", descend(3.0, 1.0, 0.0, 20), 1e-6, settings={"xi": 3.0, "lr": 1.0})
+    grown = double_well(1.0, 4.0, 5)
+    return Verdict("GD is attracted for xi + gamma > 0", grown, 1e-6, settings={"xi": -1.0, "gamma": 4.0, "lr": 1.0})
 
 
 def shift_as_printed() -> Verdict:
@@ -255,7 +276,7 @@ LINEAR = Theorem(
                 where="Section 2.4, below eq. (4)",
                 printed=r"$\|Pw_t\|\propto\exp(-\xi^*t)$ is the speed at which SGD escapes.",
                 true=r"$|1-\lambda\xi^*|^t\approx\exp(-\lambda\xi^*t)$, and this is GD.",
-                counterexample=r"$\ell = -\tfrac12s^2$, $\lambda = 0.1$: a step multiplies $s$ by 1.1, printed is $e$.",
+                counterexample=r"$\ell = \tfrac14(s^2-1)^2$ near $s = 0$, $\lambda = 0.1$: a step multiplies $s$ by 1.1, printed is $e$.",
                 consequence="Escape times are longer by a factor of one over the learning rate.",
                 check="symtheory.theorems.hessian_blocks.linear.rate_as_printed",
                 kind="formula",
@@ -263,8 +284,9 @@ LINEAR = Theorem(
             Erratum(
                 where="Section 2.4, below eq. (4)",
                 printed=r"GD is attracted to the symmetric solutions if and only if $\xi^*+\gamma>0$.",
-                true=r"Necessary for small steps; sufficient only with $\lambda(\xi_{\max}+2\gamma)<2$.",
-                counterexample=r"$\ell = \tfrac32s^2$, $\gamma = 0$, $\lambda = 1$: $s$ is multiplied by $-2$.",
+                true=r"Necessary (with $2\gamma$, and up to equality) at every learning rate; sufficient only together with "
+                r"$\lambda(\xi_{\max}+2\gamma)<2$.",
+                counterexample=r"$\ell = \tfrac14(s^2-1)^2$, $\xi^* = -1$, $\gamma = 4$, $\lambda = 1$: a step multiplies a small $s$ by $-6$.",
                 consequence="A learning rate above the edge of stability leaves the mirror although it is a minimum.",
                 check="symtheory.theorems.hessian_blocks.linear.attracted_as_printed",
             ),

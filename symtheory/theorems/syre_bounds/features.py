@@ -165,13 +165,15 @@ def _control_start(seed: int) -> Verdict:
 
 
 def printed_limit() -> Verdict:
-    r"""The printed limit $\lim_{\lambda\to0}(\lambda^{-1}f(x,\lambda\theta+\theta_0)-f(x,\theta_0))$ for $f = 1+\theta$ at $\theta_0 = 0$.
+    r"""The printed limit $\lim_{\lambda\to0}(\lambda^{-1}f(x,\lambda\theta+\theta_0)-f(x,\theta_0))$.
+
+    For $f = 1+\theta_1+\theta_2^2$, symmetric for $P = \mathrm{diag}(0,1)$, at $\theta_0 = 0$.
 
     Returns:
-        Verdict on its distance to $g = \theta$ at $\lambda = 10^{-6}$, $\theta = 1$, which must fail.
+        Verdict on its distance to $g = \theta_1$ at $\lambda = 10^{-6}$, $\theta = (1, 1)$, which must fail.
     """
     small = 1e-6
-    value = (1 + small) / small - 1
+    value = (1 + small + small**2) / small - 1
     return Verdict("lambda^-1 f(lambda theta + theta_0) - f(theta_0) tends to g", abs(value - 1), 1e-3)
 
 
@@ -246,7 +248,7 @@ FEATURES = Theorem(
                 where="Proposition 2",
                 printed=r"$g = \lim_{\lambda\to0}(\lambda^{-1}f(x,\lambda\theta+\theta_0) - f(x,\theta_0))$.",
                 true=r"$g = \lim_{\lambda\to0}\lambda^{-1}[f(x,\lambda\theta+\theta_0) - f(x,\theta_0)]$.",
-                counterexample=r"$f = 1+\theta$, $\theta_0 = 0$: as printed the limit is infinite.",
+                counterexample=r"$f = 1+\theta_1+\theta_2^2$, $P = \mathrm{diag}(0,1)$, $\theta_0 = 0$: as printed the limit is infinite.",
                 consequence="A finite-difference linearisation written from the formula diverges unless $f(x,\\theta_0) = 0$.",
                 check="symtheory.theorems.syre_bounds.features.printed_limit",
             ),

@@ -170,17 +170,6 @@ def printed_frame() -> Verdict:
     return Verdict("eq. (52) equals eq. (53)", float((left - right).abs() / right.abs()), 1e-9, seed=0)
 
 
-def printed_sign() -> Verdict:
-    r"""Is $\Delta$ itself, not $|\Delta|$, at least of order $\gamma\sigma_0$? $\theta$ and its image have opposite $\Delta$.
-
-    Returns:
-        Verdict on the smaller of the two, in units of the larger, which must fail.
-    """
-    c = case("basis", 0).isotropic
-    pair = [measured_difference(c, p) for p in (c.point, c.reflect(c.point))]
-    return Verdict("Delta is positive", max(0.0, -min(pair)) / max(pair), 1e-6, seed=0)
-
-
 def printed_footnote(draws: int = 2000) -> Verdict:
     r"""Footnote 4 wants $\Pr(|\Delta|>c_0\gamma\sigma_0)\to1$ as a size grows. $c_0 = 1$, a rank-1 mirror in 1000 dimensions.
 
@@ -262,7 +251,7 @@ STRENGTH = Theorem(
         correction=r"With $\tilde\ell_{ar}(\varphi) = \ell(\varphi)+\gamma\|\varphi-\theta_0\|_D^2$ for $\ell_{ar}$, $\Delta = 4\gamma\,n^TD[(I-P)\theta+\theta^*-\theta_0]$ exactly, "
         r"$n = P\theta/\|P\theta\|$. For $\theta$ and $D$ fixed before $\theta_0$ is drawn, $\Pr(|\Delta|>\epsilon)\ge1-2\epsilon/(4\sqrt{2\pi}\,\gamma\sigma_0\min D_{ii})$, whatever $\sigma_D$.",
         chapter="syre_bounds",
-        remark=r"A local minimum moves with $\theta_0$. For rank 1 that does no harm, since $n$ is then fixed up to sign, and here $\sigma_D$ matters. "
+        remark=r"$\Omega$ is about $|\Delta|$, as footnote 4 has it: the image of $\theta$ has $-\Delta$. A local minimum moves with $\theta_0$. For rank 1 that does no harm, since $n$ is then fixed up to sign, and here $\sigma_D$ matters. "
         r"For higher rank $P\theta$ can turn until it is orthogonal to $P\theta_0$; see Theorem 4. At local minima, and to first order "
         r"in $\sigma_0$, the printed frame agrees, because $\nabla\ell = -2\gamma D\theta$ there.",
         errata=(
@@ -284,15 +273,6 @@ STRENGTH = Theorem(
                 consequence="A measurement of $\\Delta$ on the trained parameters compares points that are not mirror images.",
                 check="symtheory.theorems.syre_bounds.strength.printed_frame",
                 kind="proof",
-            ),
-            Erratum(
-                where="Theorem 3",
-                printed=r"$\Delta = \Omega(\gamma\sigma_0)$.",
-                true=r"$|\Delta|$. The image of $\theta$ has $-\Delta$.",
-                counterexample=r"$\theta$ and $(I-2P)\theta$ with $D = I$.",
-                consequence="A test for $\\Delta>\\epsilon$ fails half of the time.",
-                check="symtheory.theorems.syre_bounds.strength.printed_sign",
-                kind="wording",
             ),
             Erratum(
                 where="Footnote 4 with Theorem 3",
@@ -318,7 +298,6 @@ STRENGTH = Theorem(
     counterexamples={
         "eq. (55)": printed_factor,
         "frame": printed_frame,
-        "sign": printed_sign,
         "footnote 4": printed_footnote,
     },
 )

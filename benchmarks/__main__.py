@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a8, pages, products, report
+from benchmarks import a3a, a8, a9, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -27,6 +27,7 @@ from symtheory.errors import SymtheoryError
 BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "A3a": a3a.bench_a3a,
     "A8": a8.bench_a8,
+    "A9": a9.bench_a9,
     "HVP": products.bench_hvp,
     "pages": pages.bench_pages,
 }

@@ -14,7 +14,7 @@ _NAMES = {"query": "Q", "key": "K"}
 
 def _color(i: int, count: int) -> tuple[float, ...]:
     """From dark (no decay) to light (strong): the order is also that of brightness."""
-    return mpl.colormaps["viridis"](0.92 * i / max(count - 1, 1))  # type: ignore[attr-defined]
+    return mpl.colormaps["viridis"](0.88 * i / max(count - 1, 1))  # type: ignore[attr-defined]
 
 
 def _ranks(values: xr.DataArray, cut: float) -> xr.DataArray:
@@ -64,8 +64,8 @@ def plot_spectra(result: xr.Dataset, ax: Axes, *, layer: int = 1) -> Axes:
             ax.plot(result["index"], part, line, color=_color(i, result.sizes["decay"]), linewidth=1.3)
     ax.axhline(float(result.attrs["cut"]), color=MUTED, linewidth=0.9, linestyle=":")
     ax.annotate(
-        "cut", (0.99, float(result.attrs["cut"])), (0, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", va="bottom", color=MUTED,
+        "cut", (0.02, float(result.attrs["cut"])), (0, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha="left", va="bottom", color=MUTED,
     )  # fmt: skip
     for matrix, line in (("query", "-"), ("key", "--")):
         ax.plot([], [], line, color=INK, label=f"$W_{_NAMES[matrix]}$")

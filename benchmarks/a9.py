@@ -37,27 +37,19 @@ def bench_a9(repeats: int = 1, steps: int = 20) -> Timing:
     data = attention.prompts(config.prompts, config.rows, config.features, shard["seed"], shared=False)
     start = attention.initial(1, config.features + 1, shard["seed"], config.init)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    decays, update = torch.tensor(shard["decays"]), adam(decoupled=False)
     sweep, loop, error = [], [], 0.0
     for _ in range(repeats):
         sweep.append(timed(lambda: figure.run(config, executor=ProcessPool(jobs=cores))))
+        ((_, weights),) = train(slope_of(shard, data), starting(shard), update, decays, config.lr, [steps])
         before = torch.get_num_threads()
         for threads in sorted({1, cores}):
             torch.set_num_threads(threads)
             begin = time.perf_counter()
-            slow = reference.transformer(start, data, shard["decays"][-1], config.lr, steps)
+            slow = attention.reduced(reference.transformer(start, data, shard["decays"][-1], config.lr, steps))
             loop.append((time.perf_counter() - begin) / steps)
+            error = max(error, *(relative_error(w[-1], slow[name]) for name, w in weights.items()))
         torch.set_num_threads(before)
-        fast = train(
-            slope_of(shard, data),
-            starting(shard),
-            adam(decoupled=False),
-            torch.tensor(shard["decays"]),
-            config.lr,
-            [steps],
-        )
-        ((_, weights),) = fast
-        wanted = attention.reduced(slow)
-        error = max(error, *(relative_error(weights[name][-1], wanted[name]) for name in weights))
     count = sum(len(s["decays"]) for s in shards if s["variant"] != UNCOUNTED)
     total, seconds = min(loop) * count * config.steps, median(sweep)
     n, d = config.prompts, config.features + 1

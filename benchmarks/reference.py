@@ -1,6 +1,6 @@
 """The loops that the sweeps are compared with: one configuration at a time, as they are usually written.
 
-``nn.Parameter``, autograd and ``torch.optim``; one thread, which is the fastest for models this small.
+``nn.Parameter``, autograd and ``torch.optim``; one thread, which is the fastest for models this small, unless said.
 """
 
 from __future__ import annotations

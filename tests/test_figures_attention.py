@@ -9,6 +9,7 @@ from symtheory.engine.updates import adam, sgd
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a9, a10, attention, attention_training
 from symtheory.spec.numerics import relative_error
+from symtheory.spec.params import Params
 
 PLAIN = {"shared": False, "decoupled": False, "merged": False, "residual": False, "init": 1.0}
 SMALL = {"prompts": 24, "rows": 7, "features": 9, "lr": 4e-3, "seed": 3}
@@ -53,7 +54,7 @@ def _loop(shard, decay, steps):
     """As one would write it: modules' weights, autograd, torch.optim."""
     data = attention.prompts(shard["prompts"], shard["rows"], shard["features"], shard["seed"], shared=shard["shared"])
     start = attention.initial(shard["layers"], shard["features"] + 1, shard["seed"], shard["init"])
-    params = {k: torch.nn.Parameter(p.clone()) for k, p in start.items()}
+    params: Params = {k: torch.nn.Parameter(p.clone()) for k, p in start.items()}
     kind = torch.optim.AdamW if shard["decoupled"] else torch.optim.Adam
     optimizer = kind(params.values(), lr=shard["lr"], weight_decay=decay)
     for _ in range(steps):
@@ -79,8 +80,8 @@ def test_training_is_the_plain_loop(layers, change):
         decays = decays[1:]
     shard = {**SMALL, **PLAIN, **change, "layers": layers, "decays": decays, "record": [0, steps]}
     found = attention_training.compute(shard)
-    for decay in decays:
-        slow = attention.reduced(_loop(shard, decay, steps))
+    loops = [attention.reduced(_loop(shard, decay, steps)) for decay in decays]
+    for decay, slow in zip(decays, loops, strict=True):
         for layer in range(1, layers + 1):
             for matrix, kind in (("query", "q"), ("key", "k")):
                 values = found["spectrum"].sel(decay=decay, step=steps, layer=layer, matrix=matrix).values
@@ -94,7 +95,8 @@ def test_training_is_the_plain_loop(layers, change):
     start, update = attention_training.starting(shard), adam(decoupled=shard["decoupled"])
     *_, (_, params) = attention_training.train(slope, start, update, torch.tensor(decays), 4e-3, [steps])
     for name, p in params.items():
-        assert relative_error(p[-1], slow[name]) < 1e-5, name
+        for fast, slow in zip(p, loops, strict=True):
+            assert relative_error(fast, slow[name]) < 1e-5, name
 
 
 def test_gradient_descent_balances_the_factors_as_the_flow_does():

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+import xarray as xr
 
 from symtheory.engine.updates import adam, sgd
 from symtheory.errors import SymtheoryError
@@ -145,12 +146,30 @@ def _red(figure, result):
     return [v.statement for v in figure.check(result) if not v.holds]
 
 
+def test_ranks_and_distances_of_known_spectra():
+    values = [[[4.0, 1.0, 0.03], [3.0, 0.02, 0.0]], [[1e-9, 1e-9, 0.0], [0.5, 0.02, 0.001]]]
+    result = xr.Dataset(
+        {"spectrum": (("decay", "matrix", "index"), values)}, coords={"matrix": list(attention_training.MATRICES)}
+    )
+    found = a9.ranks(result)
+    assert found.values.tolist() == [[2, 1], [0, 2]]  # a matrix that has died has rank 0
+    assert a9.ranks(result, 1e-3).values.tolist() == [[3, 2], [0, 2]]
+    assert a9.apart(found).values.tolist() == [1, 2]
+    by_hand = (1 + 0.98**2 + 0.03**2) ** 0.5 / ((17 + 0.03**2) ** 0.5 + (9 + 0.02**2) ** 0.5)
+    assert a9.mismatch(result["spectrum"]).values == pytest.approx([by_hand, 1.0])
+    q, k = torch.diag(torch.tensor([2.0, 0.0])), torch.diag(torch.tensor([0.0, 2.0]))
+    both = {"q1": torch.stack([q, q]), "k1": torch.stack([k, q]), "v1": torch.zeros(2, 2)}
+    assert attention_training.imbalance(both).flatten().tolist() == pytest.approx([2**0.5 / 2, 0.0])
+    assert attention_training.spectra(both)[0].tolist() == [[[2.0, 0.0], [2.0, 0.0]]]
+
+
 def test_results_in_another_order_fail_the_checks(smoke):
     for figure, name in ((a9.A9(), "A9"), (a10.A10(), "A10")):
         result = smoke[name].copy(deep=True)
         assert _red(figure, result) == []
-        result["spectrum"] = result["spectrum"][:, ::-1].drop_vars("decay").assign_coords(decay=result["decay"])
-        assert any("largest rise" in s for s in _red(figure, result))
+        result["spectrum"] = result["spectrum"][:, [0, 2, 1]].drop_vars("decay").assign_coords(decay=result["decay"])
+        rises = [v for v in figure.check(result) if v.statement.startswith("largest rise")]
+        assert len(rises) == 3 and all(v.residual > v.tolerance for v in rises)
 
 
 def test_keys_of_another_decay_fail_the_check(smoke):

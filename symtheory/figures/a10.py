@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import xarray as xr
 
-from symtheory.figures.a9 import CUT, OTHER_CUTS, apart, collect, falling, ranks, recorded
+from symtheory.figures.a9 import CUT, OTHER_CUTS, apart, collect, falling, mirrored, ranks, recorded
 from symtheory.figures.a9 import Settings as OneLayer
 from symtheory.figures.attention_training import compute
 from symtheory.figures.base import Executor, Figure, InProcess, Preset, Shard
@@ -94,10 +94,12 @@ class A10(Figure):
             result: From :meth:`run`.
 
         Returns:
-            Ranks fall with decay in both layers; they agree within a layer and differ between layers, at several cuts.
+            Ranks fall with decay; they agree within each layer, and more than between layers, at several cuts.
         """
         end = result.isel(step=-1)
         verdicts = falling(end)
+        for layer in result["layer"].values:
+            verdicts.extend(mirrored(end.sel(layer=[layer]), f"layer {layer}: "))
         for cut in (CUT, *OTHER_CUTS):
             verdicts.append(_layers(ranks(end, cut), result.sizes["index"], f"cut {cut:g}"))
         for name in result["variant"].values if "variant" in result.dims else ():

@@ -307,11 +307,12 @@ def falling(
     return verdicts
 
 
-def mirrored(end: xr.Dataset) -> list[Verdict]:
+def mirrored(end: xr.Dataset, label: str = "") -> list[Verdict]:
     """Verdicts on ranks of queries and keys that agree within a layer.
 
     Args:
         end: Last step of a result.
+        label: Put before each statement.
 
     Returns:
         The largest difference, at every cut; the control takes the keys of the decay before.
@@ -322,7 +323,7 @@ def mirrored(end: xr.Dataset) -> list[Verdict]:
         shifted = abs(found.sel(matrix="query", drop=True) - found.sel(matrix="key", drop=True).shift(decay=1))
         verdicts.append(
             Verdict(
-                f"ranks of queries and keys differ, over dimension, cut {cut:g} (control: another decay's keys)",
+                f"{label}ranks of queries and keys differ, over dimension, cut {cut:g} (control: another decay's keys)",
                 float(apart(found).max()) / dim, 0.1, control=float(shifted.max()) / dim, factor=2.0,
             )
         )  # fmt: skip

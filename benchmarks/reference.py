@@ -1,6 +1,6 @@
 """The loops that the sweeps are compared with: one configuration at a time, as they are usually written.
 
-``nn.Parameter``, autograd and ``torch.optim``; one thread, which is the fastest for models this small.
+``nn.Parameter``, autograd and ``torch.optim``; one thread, which is the fastest for models this small, unless said.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from symtheory.engine.stepping import Block
-from symtheory.figures import a3a, a8
+from symtheory.figures import a3a, a8, attention
 from symtheory.spec.params import Params
 
 
@@ -55,5 +55,30 @@ def factorization(w: Tensor, u: Tensor, s: Tensor, c: Tensor, gamma: float, lr: 
     for _ in range(steps):
         optimizer.zero_grad()
         a8.loss(params, {"s": s, "c": c}).backward()
+        optimizer.step()
+    return {k: p.detach() for k, p in params.items()}
+
+
+def transformer(
+    start: Params, data: attention.Prompts, decay: float, lr: float, steps: int, *, residual: bool = False
+) -> Params:
+    """Train one transformer of figures A9 and A10.
+
+    Args:
+        start: Initial weights, ``(dim, dim)`` each.
+        data: Training set.
+        decay: PyTorch's ``weight_decay``.
+        lr: Learning rate.
+        steps: Number of steps.
+        residual: Whether a layer adds to its input.
+
+    Returns:
+        The weights after the last step.
+    """
+    params: Params = {k: torch.nn.Parameter(p.clone()) for k, p in start.items()}
+    optimizer = torch.optim.Adam(params.values(), lr=lr, weight_decay=decay)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        attention.loss(params, data, residual=residual).backward()
         optimizer.step()
     return {k: p.detach() for k, p in params.items()}

@@ -19,15 +19,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a8, a9, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b3c, b4, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
 
 BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "A3a": a3a.bench_a3a,
+    "A3b": a3b.bench_a3b,
+    "A4": a4.bench_a4,
     "A8": a8.bench_a8,
     "A9": a9.bench_a9,
+    "B3c": b3c.bench_b3c,
+    "B4": b4.bench_b4,
     "HVP": products.bench_hvp,
     "pages": pages.bench_pages,
 }

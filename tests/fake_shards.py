@@ -45,6 +45,12 @@ def draw(shard: dict[str, Any]) -> xr.Dataset:
 def main(kind: str, store: str, out: str, count: str, seconds: str) -> None:
     """A run to be killed: writes its result, in order of the seeds, to ``out``."""
     place = Store(Path(store))
-    executor: StoringExecutor = Serial(place) if kind == "serial" else ProcessPool(place, jobs=2)
+    executor: StoringExecutor
+    if kind in ("serial", "pool"):
+        executor = Serial(place) if kind == "serial" else ProcessPool(place, jobs=2)
+    else:
+        from symtheory.lab.distributed import Dask
+
+        executor = Dask(place, address=None if kind == "dask" else kind, jobs=2)
     shards = [{"seed": seed, "seconds": float(seconds)} for seed in range(int(count))]
     Path(out).write_bytes(encode(xr.concat(executor.map("F1", draw, shards), "seed", combine_attrs="drop")))

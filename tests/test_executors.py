@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
@@ -142,10 +143,12 @@ def test_an_error_does_not_wait_for_the_other_shards() -> None:
     assert time.monotonic() - start < 20
 
 
-def launch(kind: str, store: Path, out: Path, count: int = 10, seconds: float = 0.06) -> subprocess.Popen[bytes]:
+def launch(
+    kind: str, store: Path, out: Path, count: int = 10, seconds: float = 0.06, **options: Any
+) -> subprocess.Popen[bytes]:
     code = "import sys; from tests.fake_shards import main; main(*sys.argv[1:])"
     arguments = [kind, str(store), str(out), str(count), str(seconds)]
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE, **options)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -196,7 +199,8 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 
 def children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Processes that any thread of a process has started."""
+    return [int(p) for task in Path(f"/proc/{pid}/task").iterdir() for p in (task / "children").read_text().split()]
 
 
 def alive(pid: int) -> bool:

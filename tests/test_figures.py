@@ -107,8 +107,8 @@ def test_unknown_names_are_refused():
         a3a.Settings().with_changes(stepz=3)
     with pytest.raises(SymtheoryError, match="a preset among"):
         preset_of(FIGURES["A1"], "huge")
-    with pytest.raises(SymtheoryError, match="a figure among A1, A2, A3a, A5, A8"):
-        gallery.figure("A9")
+    with pytest.raises(SymtheoryError, match="a figure among A1, A2, A3a"):
+        gallery.figure("A99")
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -25,6 +25,7 @@ from symtheory.theorems.mirror_constraint import (
     critical_decay,
     decay_threshold,
     optimizer_table,
+    shifted,
     uniform_threshold,
 )
 from symtheory.theorems.mirror_constraint.corollary import KEEPERS, OPTIMIZERS, leaves
@@ -256,3 +257,15 @@ def test_unknown_claims_are_refused():
         theorem("A.T9")
     assert theorem("a.t1.1") is GRADIENT
     assert THRESHOLD.claim.verdict == "holds as corrected"
+
+
+@pytest.mark.claim("A.T3", role="verify")
+def test_decay_tells_a_residual_connection_from_a_start():
+    assert shifted.distance_of_residual(0.0) < 1e-12
+    assert shifted.distance_of_residual(0.05) > 1e-2
+
+
+@pytest.mark.claim("A.T2", role="verify")
+def test_decay_tells_a_bias_from_a_start():
+    assert shifted.distance_of_bias(0.0) < 1e-12
+    assert shifted.distance_of_bias(0.05) > 1e-4

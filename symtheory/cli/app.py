@@ -98,6 +98,12 @@ def run(
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: name=value.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes; 1 computes in this process.")] = 1,
+    executor: Annotated[
+        str, typer.Option(help="processes, dask (--jobs Dask workers here), or a Dask scheduler: tcp://host:port.")
+    ] = "processes",
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for Dask workers while there are none.")
+    ] = 60.0,
     results: ResultsFolder = None,
 ) -> None:
     """Compute a figure, check it, write it."""
@@ -113,8 +119,8 @@ def run(
     with render.progress_bar(console, chosen.id) as follow, warnings.catch_warnings():
         warnings.simplefilter("always", store.StoreWarning)
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")  # type: ignore[assignment]
-        executor = runs.executor_for(jobs, store.Store(store.default_root()), follow)
-        _, record = runs.run_figure(chosen, name, overrides, device, executor, results_root=root)
+        runner = runs.executor_for(jobs, store.Store(store.default_root()), follow, executor, patience)
+        _, record = runs.run_figure(chosen, name, overrides, device, runner, results_root=root)
     path = Results(root).path(record.figure, name_of(record.preset, record.overrides))
     out = Console()
     out.print(render.checks_table(record))

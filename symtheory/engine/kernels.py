@@ -21,10 +21,11 @@ from symtheory.engine.stepping import Block
 from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+#: How kernels are compiled: sums may be reassociated, and threads may run side by side.
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _linear(w: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None:
     """SGD on the linear model: w <- w - 2 lr (w.x - y) x, for every configuration and step."""
@@ -40,7 +41,7 @@ def _linear(w: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None
                 v[i] -= g * sample[i]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _hadamard(w: np.ndarray, u: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np.ndarray) -> None:
     """SGD on the product: (w, u) <- (w, u) - 2 lr ((u*w).x - y) (u*x, w*x), for every configuration and step."""
@@ -59,7 +60,12 @@ def _hadamard(w: np.ndarray, u: np.ndarray, x: np.ndarray, y: np.ndarray, lr: np
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
+    """Threads for kernels, one a core; they flush denormal numbers.
+
+    Returns:
+        The pool, always the same one.
+    """
     # weights that die away would turn denormal, and a denormal multiplication is a hundred times slower
     return ThreadPoolExecutor(os.cpu_count() or 1, initializer=lambda: torch.set_flush_denormal(True))
 
@@ -78,7 +84,7 @@ def _by_stream(kernel: Callable[..., None], names: tuple[str, ...]) -> Callable[
                 if len(part):
                     copies = [np.ascontiguousarray(a[part]) for a in arrays]
                     x, y = block["x"][s].numpy(), block["y"][s].numpy()
-                    jobs.append((part, copies, _pool().submit(kernel, *copies, x, y, rates[part])))
+                    jobs.append((part, copies, pool().submit(kernel, *copies, x, y, rates[part])))
         for part, copies, job in jobs:
             job.result()
             for array, copy in zip(arrays, copies, strict=True):

@@ -2,12 +2,11 @@
 
 What they share is in :class:`StoringExecutor`: find the shards in the store, hand the missing ones to
 :meth:`StoringExecutor.compute`, file each as soon as it arrives, return all in order. How the missing ones are computed
-is the only thing an executor adds, here one after another or in worker processes; one for several machines would be
-another ``compute``, and no figure would notice.
+is the only thing an executor adds: here one after another or in worker processes, in :mod:`symtheory.lab.distributed`
+on several machines. No figure notices.
 
 Every dataset goes through the bytes that are stored, also when nothing is stored, so that a run gives the same result
-whether its shards were computed now, before a crash, or in another process. Torch computes with a fixed number of
-threads (one, unless told otherwise), because the order of a sum depends on it.
+whether its shards were computed now, before a crash, or in another process.
 """
 
 from __future__ import annotations
@@ -17,27 +16,22 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
 
 import xarray as xr
 
 from symtheory.errors import SymtheoryError
-from symtheory.lab.files import require_finite
+from symtheory.lab import attempts, devices
+from symtheory.lab.attempts import Outcome, Shard, ShardFunction
 from symtheory.lab.identity import Identity, canonical, identify
-from symtheory.lab.store import Store, seal, unseal
+from symtheory.lab.store import Store, unseal
 
-Shard = dict[str, Any]
-ShardFunction = Callable[[Shard], xr.Dataset]
 #: Read by the linear-algebra libraries when a worker starts.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -60,23 +54,6 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one shard, in a form that crosses processes.
-
-    Attributes:
-        payload: Bytes of the sealed dataset; empty after a failure.
-        seconds: Time it took.
-        refusal: Expected, got, remedy of a :class:`SymtheoryError`.
-        failure: Traceback of any other exception.
-    """
-
-    payload: bytes
-    seconds: float
-    refusal: tuple[str, str, str] | None = None
-    failure: str | None = None
 
 
 class ShardFailedError(RuntimeError):
@@ -144,6 +121,18 @@ class StoringExecutor:
             self._tell()
         return [found[identity].copy(deep=True) for identity in identities]
 
+    def device(self, wanted: str) -> tuple[devices.Device, dict[str, str | int]]:
+        """The device that shards are computed on.
+
+        Args:
+            wanted: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+
+        Returns:
+            ``cpu`` or ``cuda``, and what it is (:func:`symtheory.lab.devices.describe`).
+        """
+        kind = devices.resolve(wanted)
+        return kind, devices.describe(kind)
+
     def compute(
         self, function: ShardFunction, missing: Sequence[tuple[Identity, Shard]]
     ) -> Iterator[tuple[Identity, Outcome]]:
@@ -180,9 +169,7 @@ class Serial(StoringExecutor):
             Each shard as soon as it is finished.
         """
         for identity, shard in missing:
-            with _torch_threads(self.threads):
-                outcome = _timed(function, identity, shard)
-            yield identity, outcome
+            yield identity, attempts.compute(function, identity, shard, self.threads)
 
 
 @dataclass
@@ -221,8 +208,8 @@ class ProcessPool(StoringExecutor):
         before = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(min(self.jobs, len(missing)), mp_context=context, initializer=_start_worker)
         try:
-            with _environment(dict.fromkeys(_THREAD_VARIABLES, str(self.threads))):
-                futures = {pool.submit(_guarded, function, i, s, self.threads): i for i, s in missing}
+            with environment(dict.fromkeys(THREAD_VARIABLES, str(self.threads))):
+                futures = {pool.submit(attempts.attempt, function, i, s, self.threads): i for i, s in missing}
             for future in as_completed(futures):
                 yield futures[future], future.result()
             pool.shutdown()
@@ -236,27 +223,6 @@ class ProcessPool(StoringExecutor):
             pool.shutdown(wait=False, cancel_futures=True)
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
-
-
-def _timed(function: ShardFunction, identity: Identity, shard: Shard) -> Outcome:
-    """Compute, check and seal one shard."""
-    start = time.perf_counter()
-    dataset = function(shard)
-    if not isinstance(dataset, xr.Dataset):
-        raise SymtheoryError("an xarray.Dataset", type(dataset).__name__, f"mend {identity.function}")
-    require_finite(dataset, f"a shard of {identity.figure}")
-    return Outcome(seal(dataset, identity), time.perf_counter() - start)
-
-
-def _guarded(function: ShardFunction, identity: Identity, shard: Shard, threads: int) -> Outcome:
-    """The same in a worker: exceptions become data, since not every exception survives the way back."""
-    try:
-        with _torch_threads(threads):
-            return _timed(function, identity, shard)
-    except SymtheoryError as error:
-        return Outcome(b"", 0.0, refusal=(error.expected, error.got, error.remedy))
-    except Exception:
-        return Outcome(b"", 0.0, failure=traceback.format_exc())
 
 
 def _start_worker() -> None:
@@ -273,23 +239,12 @@ def _outlive_nobody() -> None:
 
 
 @contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Let torch, if it is loaded, use this many threads for a while."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that are started meanwhile.
 
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started meanwhile."""
+    Args:
+        values: By name.
+    """
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

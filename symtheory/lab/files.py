@@ -7,10 +7,12 @@ reader sees the old file, the new file or none, never a part; this holds across 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
 import os
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -95,8 +97,11 @@ def encode(dataset: xr.Dataset) -> bytes:
     remedy = "split complex numbers in two variables and write attributes as numbers or strings"
     if any(variable.dtype.kind == "c" for variable in plain.variables.values()):
         raise SymtheoryError(what, "complex numbers, which few readers of netCDF understand", remedy)
+    # In a process that is part of a Dask cluster, xarray would have the cluster lock the file; there is none here.
+    dask = sys.modules.get("dask.config")
     try:
-        return bytes(plain.to_netcdf(engine="h5netcdf", encoding=encoding))
+        with contextlib.nullcontext() if dask is None else dask.set(scheduler="synchronous"):
+            return bytes(plain.to_netcdf(engine="h5netcdf", encoding=encoding))
     except (TypeError, ValueError, NotImplementedError) as error:
         raise SymtheoryError(what, f"something netCDF cannot hold ({error})", remedy) from error
 

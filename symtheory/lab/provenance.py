@@ -5,7 +5,8 @@ The fields, in schema 1::
     schema             1
     figure, preset     ids; a result with changed settings has the changes under "overrides"
     settings, seeds    all settings; those of them whose name says seed
-    device             kind (cpu, cuda), name, cores (cpu) or memory_gib and cuda (GPU)
+    device             kind (cpu, cuda), name, cores (cpu) or memory_gib and cuda (GPU); of the Dask workers, and their
+                       number under "workers", if they are on other machines
     platform           system and architecture
     versions           python, symtheory, torch, numpy, numba, xarray, h5py
     commit             of the package's source, "-dirty" if that was changed since; null outside a checkout

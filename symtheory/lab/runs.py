@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import xarray as xr
 
 from symtheory.errors import SymtheoryError
-from symtheory.lab import devices, provenance
+from symtheory.lab import provenance
 from symtheory.lab.executors import ProcessPool, Progress, ProgressCallback, Serial, StoringExecutor
 from symtheory.lab.files import decode, digest, encode, require_finite, require_writable
 from symtheory.lab.identity import canonical, code_digest
@@ -54,18 +54,39 @@ class Runnable(Protocol):
         ...
 
 
-def executor_for(jobs: int, store: Store | None, progress: ProgressCallback | None = None) -> StoringExecutor:
-    """The executor for a number of processes.
+def executor_for(
+    jobs: int,
+    store: Store | None,
+    progress: ProgressCallback | None = None,
+    kind: str = "processes",
+    patience: float = 60.0,
+) -> StoringExecutor:
+    """The executor that a user names.
 
     Args:
-        jobs: 1 computes in this process.
+        jobs: Worker processes to start; 1 computes in this process, unless with Dask.
         store: Where finished shards are kept.
         progress: Told after every shard.
+        kind: ``processes``, ``dask`` for Dask workers on this machine, or the address of a Dask scheduler.
+        patience: Seconds to wait for a Dask worker while there is none.
 
     Returns:
-        A :class:`Serial` or a :class:`ProcessPool`.
+        A :class:`Serial`, a :class:`ProcessPool` or a :class:`symtheory.lab.distributed.Dask`.
+
+    Raises:
+        SymtheoryError: If there is no such executor, or workers are asked for where they cannot be started.
     """
-    return Serial(store, progress) if jobs == 1 else ProcessPool(store, progress, jobs=jobs)
+    if kind == "processes":
+        return Serial(store, progress) if jobs == 1 else ProcessPool(store, progress, jobs=jobs)
+    if kind != "dask" and "://" not in kind:
+        remedy = "use --executor dask, or the address that 'dask scheduler' names"
+        raise SymtheoryError("an executor among processes, dask, tcp://host:port", repr(kind), remedy)
+    if kind != "dask" and jobs != 1:
+        remedy = f"leave --jobs away, and start workers with 'dask worker {kind} --nworkers {jobs} --nthreads 1'"
+        raise SymtheoryError("a scheduler that has its workers", f"--jobs {jobs}", remedy)
+    from symtheory.lab.distributed import Dask
+
+    return Dask(store, progress, address=None if kind == "dask" else kind, jobs=jobs, patience=patience)
 
 
 def settings_of(figure: Runnable, preset: str, overrides: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
@@ -120,12 +141,12 @@ def run_figure(
     """
     start = time.perf_counter()
     settings, changes = settings_of(figure, preset_name, overrides or {})
-    kind = devices.resolve(device)
     if executor is not None and store is not None and executor.store != store:
         raise SymtheoryError("one store", "another one in the executor", "give the store to the executor only")
     runner = Serial(store) if executor is None else executor
     if results_root is not None:
         require_writable(results_root / figure.id)
+    kind, place = runner.device(device)
     earlier = len(runner.history)
     raw = figure.run(settings, kind, runner)
     require_finite(raw, f"the result of {figure.id}")
@@ -138,7 +159,7 @@ def run_figure(
         overrides=changes,
         settings=settings.to_json(),
         seeds=provenance.seeds_of(settings.to_json()),
-        device=devices.describe(kind),
+        device=place,
         platform=provenance.platform_name(),
         versions=provenance.versions(),
         commit=provenance.commit(),

@@ -8,9 +8,14 @@ from matplotlib.figure import Figure
 from symtheory.plots.a1 import figure_a1
 from symtheory.plots.a2 import figure_a2
 from symtheory.plots.a3a import figure_a3a
+from symtheory.plots.a3b import figure_a3b
+from symtheory.plots.a4 import figure_a4
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
 from symtheory.plots.attention import figure_a9, figure_a10
+from symtheory.plots.b3a import figure_b3a
+from symtheory.plots.b3c import figure_b3c
+from symtheory.plots.b4 import figure_b4
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -18,10 +23,15 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A1": figure_a1,
     "A2": figure_a2,
     "A3a": figure_a3a,
+    "A3b": figure_a3b,
+    "A4": figure_a4,
     "A5": figure_a5,
     "A8": figure_a8,
     "A9": figure_a9,
     "A10": figure_a10,
+    "B3a": figure_b3a,
+    "B3c": figure_b3c,
+    "B4": figure_b4,
 }
 
 __all__ = ["PLOTS", "Drawing"]

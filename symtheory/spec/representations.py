@@ -156,6 +156,23 @@ def from_generators(group: FiniteGroup, images: Mapping[int, Tensor], name: str 
     return Representation(group, torch.stack([made[a] for a in range(group.order)]), name)
 
 
+def trivial(group: FiniteGroup, dim: int = 1) -> Representation:
+    r"""Every element acts as the identity.
+
+    Args:
+        group: $G$.
+        dim: Dimension.
+
+    Returns:
+        The representation.
+
+    >>> from symtheory.spec.group_families import cyclic
+    >>> trivial(cyclic(3)).broken_rank(frozenset({0, 1, 2}))
+    0
+    """
+    return Representation(group, torch.eye(dim, dtype=torch.float64).repeat(group.order, 1, 1), "trivial")
+
+
 def natural(group: FiniteGroup) -> Representation:
     """Permutation matrices of the action the group was given by.
 

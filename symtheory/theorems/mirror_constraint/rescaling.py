@@ -21,6 +21,7 @@ from symtheory.spec.params import Params, flatten
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import generator_of, normal
+from symtheory.theorems.mirror_constraint import shifted
 from symtheory.theorems.mirror_constraint.definitions import PAPER
 from symtheory.theorems.mirror_constraint.family import (
     Family,
@@ -232,6 +233,7 @@ RESCALING = Theorem(
                 check="symtheory.theorems.mirror_constraint.rescaling.printed_regression_loss",
                 kind="formula",
             ),
+            shifted.BIAS,
         ),
     ),
     prove=_prove_rescaling,
@@ -247,5 +249,6 @@ RESCALING = Theorem(
         "eq. (37)": printed_exclusion,
         "ReLU": relu_has_no_flip,
         "loss without its square": printed_regression_loss,
+        "bias without decay": shifted.bias_without_decay,
     },
 )

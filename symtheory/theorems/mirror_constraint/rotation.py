@@ -19,6 +19,7 @@ from symtheory.spec.params import Params
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import generator_of, normal, orthonormal
+from symtheory.theorems.mirror_constraint import shifted
 from symtheory.theorems.mirror_constraint.definitions import PAPER
 from symtheory.theorems.mirror_constraint.family import (
     Family,
@@ -255,6 +256,7 @@ ROTATION = Theorem(
                 check="symtheory.theorems.mirror_constraint.rotation.scaled_zero",
                 kind="proof",
             ),
+            shifted.RESIDUAL,
         ),
     ),
     prove=_prove_rotation,
@@ -270,5 +272,6 @@ ROTATION = Theorem(
         "Theorem 3.2, zero singular value": zero_singular_value,
         "left eigenvector": null_vector_called_eigenvector,
         "eq. (47), zero singular value": scaled_zero,
+        "residual connection": shifted.residual_connection,
     },
 )

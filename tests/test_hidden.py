@@ -1,0 +1,174 @@
+"""Flats of hidden units against brute force: the fixed spaces of all groups of exchanges, intersected numerically."""
+
+from itertools import combinations_with_replacement
+
+import pytest
+import torch
+
+from symtheory.errors import SymtheoryError
+from symtheory.spec import congruences as cg
+from symtheory.spec import group_families as gf
+from symtheory.spec import representations as reps
+from symtheory.spec.gsets import coset_space, disjoint_union
+from symtheory.spec.hidden import HiddenLayer
+
+GROUPS = {"S3": gf.symmetric(3), "Z2xZ2": gf.abelian(2, 2), "Z4": gf.cyclic(4), "D4": gf.dihedral(4)}
+LARGER = {"S4": gf.symmetric(4), "A4": gf.alternating(4)}
+
+
+def constrained_projector(layer):
+    """Onto the constrained space, in the coordinates (W, b, A) of all units, by averaging over the graph subgroup."""
+    n, k, m, order = layer.rep_in.dim, layer.rep_out.dim, layer.units.size, layer.group.order
+    sizes = [m * n, m * layer.bias, m * k]
+    total = torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64)
+    permutation = layer.units.representation().matrices
+    for g in range(order):
+        blocks = [torch.kron(permutation[g], layer.rep_in.matrices[g])]
+        if layer.bias:
+            blocks.append(permutation[g])
+        blocks.append(torch.kron(permutation[g], layer.rep_out.matrices[g]))
+        total += torch.block_diag(*blocks)
+    return total / order
+
+
+def averaging(layer, labels):
+    """Onto what the exchanges within the classes of any relation leave fixed: functions constant on classes."""
+    same = torch.tensor([[float(a == b) for a in labels] for b in labels], dtype=torch.float64)
+    mean = same / same.sum(1, keepdim=True)
+    n, k = layer.rep_in.dim, layer.rep_out.dim
+    ends = [torch.kron(mean, torch.eye(d, dtype=torch.float64)) for d in (n, k)]
+    return torch.block_diag(ends[0], *([mean] if layer.bias else []), ends[1])
+
+
+def meet(first, second):
+    """Projector onto the intersection of the ranges of two orthogonal projectors."""
+    values, vectors = torch.linalg.eigh(first @ second @ first)
+    kept = vectors[:, values > 1 - 1e-9]
+    return kept @ kept.T
+
+
+def partitions(m):
+    for partition in cg._partitions(list(range(m))):
+        labels = [0] * m
+        for part in partition:
+            for i in part:
+                labels[i] = min(part)
+        yield tuple(labels)
+
+
+def brute_force_dims(layer):
+    """Dimensions of all distinct Fix(K) within the constrained space, K any group of exchanges; the whole left out."""
+    whole, found = constrained_projector(layer), []
+    for labels in partitions(layer.units.size):
+        flat = meet(whole, averaging(layer, labels))
+        if not any(torch.allclose(flat, other, atol=1e-7) for other in [whole, *found]):
+            found.append(flat)
+    return sorted(round(float(f.trace())) for f in found), round(float(whole.trace()))
+
+
+def layers(group, most, points):
+    """Every sum of at most so many transitive sets, of so many points, with some inputs and outputs."""
+    sets = [coset_space(group, members[0]) for members in group.subgroup_classes]
+    ends = [
+        (reps.natural(group), reps.trivial(group), True),
+        (reps.natural(group), reps.natural(group), False),
+        (reps.direct_sum(reps.natural(group), reps.trivial(group)), reps.trivial(group), False),
+    ]
+    for count in range(1, most + 1):
+        for parts in combinations_with_replacement(sets, count):
+            units = disjoint_union(*parts)
+            if units.size <= points:
+                for rep_in, rep_out, bias in ends:
+                    yield HiddenLayer(rep_in, units, rep_out, bias)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_flats_are_those_of_brute_force(name):
+    tried = 0
+    for layer in layers(GROUPS[name], most=3, points=5):
+        found = layer.flats()
+        dims, whole = brute_force_dims(layer)
+        assert sorted(f.dim for f in found) == dims, layer.units
+        assert sum(layer.dims(layer.units)) == whole
+        assert all(f.dim + sum(f.codim) == whole for f in found)
+        tried += 1
+    assert tried >= 30
+
+
+def visible_by_listing(layer, closed):
+    """All automorphisms of the units that stay within the classes, one by one."""
+    pairs = [
+        (i, int(j))
+        for images in layer.units.automorphisms()
+        if all(closed[j] == closed[i] for i, j in enumerate(images))
+        for i, j in enumerate(images)
+    ]
+    return layer.closure(cg.generated(layer.units, pairs)) == closed
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_flats_of_larger_layers_are_distinct_complete_and_seen_as_they_are(name):
+    """Too many units for all partitions: every exchange of two units lies over one of the flats."""
+    end = reps.natural(GROUPS[name]), reps.trivial(GROUPS[name])
+    sets = [coset_space(GROUPS[name], members[0]) for members in GROUPS[name].subgroup_classes]
+    for parts in combinations_with_replacement(sets, 2):
+        layer = HiddenLayer(end[0], disjoint_union(*parts), end[1])
+        found = layer.flats()
+        labels = {f.labels for f in found}
+        assert len(labels) == len(found)
+        for pair in cg.principal(layer.units):
+            assert layer.closure(pair) in labels or layer.closure(pair) == layer.closure(cg.discrete(layer.units))
+        for f in found[:10]:
+            assert f.visible == visible_by_listing(layer, f.labels)
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_flats_of_single_blocks(name):
+    group = LARGER[name]
+    for layer in layers(group, most=1, points=6):
+        assert sorted(f.dim for f in layer.flats()) == brute_force_dims(layer)[0]
+
+
+def test_a_flat_is_spanned_by_its_functions():
+    group = GROUPS["S3"]
+    for layer in layers(group, most=2, points=6):
+        for flat in layer.flats():
+            for rep, dim in ((layer.rep_in, flat.dim_in), (layer.rep_out, flat.dim_out)):
+                basis = layer.functions(rep, flat.labels)
+                assert basis.shape == (dim, layer.units.size, rep.dim)
+                flatter = basis.reshape(dim, -1)
+                torch.testing.assert_close(flatter @ flatter.T, torch.eye(dim, dtype=torch.float64))
+                for g in group.generators:
+                    moved = basis[:, layer.units.images[g]]
+                    torch.testing.assert_close(moved, basis @ rep.matrices[g].T)
+                assert all(torch.equal(basis[:, i], basis[:, j]) for i, j in enumerate(flat.labels))
+
+
+def test_the_walls_of_the_symmetric_group_of_three():
+    """Hidden for the three units, visible for the six; none when the output is as rich as the input."""
+    s3 = GROUPS["S3"]
+    pi3, one = reps.natural(s3), reps.trivial(s3)
+    pair, free = coset_space(s3, s3.subgroup_classes[1][0]), coset_space(s3, frozenset({0}))
+    assert [(f.is_wall, f.visible) for f in HiddenLayer(pi3, pair, one).flats()] == [(True, False)]
+    walls = [f for f in HiddenLayer(pi3, free, one).flats() if f.is_wall]
+    assert [f.visible for f in walls] == [True] * 3
+    assert [f.codim for f in HiddenLayer(pi3, pair, pi3).flats()] == [(1, 0, 1)]
+
+
+def test_a_redundant_block_is_a_smaller_one():
+    """Nothing in the natural representation has exactly C_3 as stabiliser: S_3/C_3 is S_3/S_3."""
+    s3 = GROUPS["S3"]
+    rotations = s3.subgroup_classes[2][0]
+    layer = HiddenLayer(reps.natural(s3), coset_space(s3, rotations), reps.trivial(s3))
+    assert layer.closure_of(rotations) == frozenset(range(6))
+    assert layer.flats() == ()
+
+
+def test_bad_layers_are_refused():
+    s3, other = GROUPS["S3"], GROUPS["D4"]
+    units = coset_space(s3, frozenset({0}))
+    with pytest.raises(SymtheoryError, match="of one group"):
+        HiddenLayer(reps.natural(other), units, reps.trivial(s3))
+    skew = reps.random_equivalent(reps.natural(s3), torch.Generator().manual_seed(0), 1.0)
+    with pytest.raises(SymtheoryError, match="orthogonal representations"):
+        HiddenLayer(skew, units, reps.trivial(s3))

@@ -166,7 +166,7 @@ def test_ranks_and_distances_of_known_spectra():
 def test_results_in_another_order_fail_the_checks(smoke):
     for figure, name in ((a9.A9(), "A9"), (a10.A10(), "A10")):
         result = smoke[name].copy(deep=True)
-        assert _red(figure, result) == []
+        assert not any(s.startswith("largest rise") for s in _red(figure, result))
         result["spectrum"] = result["spectrum"][:, [0, 2, 1]].drop_vars("decay").assign_coords(decay=result["decay"])
         rises = [v for v in figure.check(result) if v.statement.startswith("largest rise")]
         assert len(rises) == 3 and all(v.residual > v.tolerance for v in rises)
@@ -180,13 +180,20 @@ def test_keys_of_another_decay_fail_the_check(smoke):
     assert any("singular values of queries and keys differ" in s for s in red)
 
 
+def _within(result):
+    """Of the checks that compare layers, at each cut: whether they hold."""
+    figure = a10.A10()
+    return [bool(v) for v in figure.check(result) if "within a layer" in v.statement and "residual" not in v.statement]
+
+
 def test_keys_of_the_other_layer_fail_the_check(smoke):
+    assert _within(smoke["A10"]) == [True] * 3
     result = smoke["A10"].copy(deep=True)
     result["spectrum"][:, :, :, :, 1] = smoke["A10"]["spectrum"].values[:, :, :, ::-1, 1]
-    assert any("within a layer" in s for s in _red(a10.A10(), result))
+    assert _within(result) == [False] * 3
     same = smoke["A10"].copy(deep=True)
     same["spectrum"][:, :, :, 1] = same["spectrum"].values[:, :, :, 0]
-    assert any("within a layer" in s for s in _red(a10.A10(), same))
+    assert _within(same) == [False] * 3
 
 
 def test_variants_that_should_be_controls_fail_when_they_behave(smoke):

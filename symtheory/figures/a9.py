@@ -207,7 +207,7 @@ class A9(Figure):
         "smoke": Settings(
             prompts=60, rows=8, features=15, steps=500, lr=1e-2, decays=(0.0, 0.1, 1.0), seeds=(0,), records=5
         ),
-        "page": Settings(steps=500, decays=(0.0, 1e-1, 1.0), seeds=(0,), records=8, variants=("decoupled decay",)),
+        "page": Settings(steps=1500, decays=(0.0, 1e-1, 1.0), seeds=(0,), records=8, variants=("decoupled decay",)),
         "paper": Settings(),
     }
 

@@ -98,8 +98,7 @@ def fast(
 
 
 def bench_b4(repeats: int = 3, steps: int = 500) -> Timing:
-    """Figure B4: every method, hyperparameter, seed and variant for both matrices, on two processes,
-    with everything it measures.
+    """Figure B4: every method, hyperparameter, seed and variant for both matrices, measured too, on two processes.
 
     Args:
         repeats: Slices of the loop, of which the fastest counts.

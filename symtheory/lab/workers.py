@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,12 @@ def device_there(wanted: str) -> tuple[str | None, Any]:
         return kind, devices.describe(kind)
     except SymtheoryError as error:
         return None, (error.expected, error.got, error.remedy)
+
+
+def dask_setup(worker: object) -> None:
+    """Leave Ctrl-C to the run that started this worker; Dask calls this in workers that preload this module.
+
+    Args:
+        worker: Not needed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -117,7 +117,9 @@ class Dask(StoringExecutor):
             run = uuid.uuid4().hex  # two clients of one scheduler do not share tasks: they may differ in code
             identities, shards = zip(*missing, strict=True)
             keys = [f"{identity.figure}-{identity.key}-{run}" for identity in identities]
-            options = {"function": function, "threads": self.threads, "source": workers.source_digest()}
+            from distributed.protocol.pickle import dumps
+
+            options = {"sent": dumps(function), "threads": self.threads, "source": workers.source_digest()}
             futures = client.map(workers.attempt_there, identities, shards, key=keys, pure=False, **options)
             waiting = dict(zip(keys, identities, strict=True))
             arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -20,19 +20,28 @@ from symtheory.lab.files import digest
 from symtheory.lab.identity import Identity, identify
 
 
-def attempt_there(identity: Identity, shard: Shard, function: ShardFunction, threads: int, source: str) -> Outcome:
+def attempt_there(identity: Identity, shard: Shard, sent: bytes, threads: int, source: str) -> Outcome:
     """Compute one shard in a Dask worker, if it is fit for it.
 
     Args:
         identity: What the shard is filed under.
         shard: Its settings.
-        function: The shard function.
+        sent: The shard function as Dask sends functions. It is opened here, since a worker that met an unknown module
+            while it reads its messages would break down.
         threads: Torch threads.
         source: :func:`source_digest` of the process that waits.
 
     Returns:
         The sealed dataset, or what went wrong.
     """
+    from distributed.protocol.pickle import loads
+
+    try:
+        function: ShardFunction = loads(sent)
+    except Exception as error:
+        remedy = "install this symtheory and its libraries where workers run, and start them again"
+        told = f"{type(error).__name__}: {error}"
+        return Outcome(b"", 0.0, refusal=("workers that can import the shard function", told, remedy))
     if refusal := _unfit(identity, shard, function, source):
         return Outcome(b"", 0.0, refusal=refusal)
     return attempt(function, identity, shard, threads)

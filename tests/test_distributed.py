@@ -347,7 +347,9 @@ def test_a_function_that_workers_do_not_have(
 def test_workers_with_several_threads() -> None:
     """In this process, which is quicker; two shards at once would change the threads of torch under each other."""
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", silence_logs=60) as c,
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0", silence_logs=60
+        ) as c,
         pytest.raises(SymtheoryError, match=r"one shard at a time, got one with 2 threads .*--nworkers 2 --nthreads 1"),
     ):
         Dask(address=c.scheduler_address).map("F1", draw, SHARDS)

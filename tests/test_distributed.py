@@ -227,7 +227,9 @@ def test_workers_on_this_machine_end_with_the_run(how: signal.Signals, code: int
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code and b"Traceback" not in stderr, stderr.decode()
     assert within(10, lambda: not any(map(alive, started)))
-    assert how == signal.SIGKILL or stderr.count(b"the same command continues") == len(stderr.splitlines()) == 1
+    if how == signal.SIGINT:
+        (message,) = [text for text in stderr.splitlines() if text.strip()]
+        assert b"the same command continues" in message
 
 
 def test_workers_here_have_the_threads_of_the_executor() -> None:
@@ -345,7 +347,9 @@ def test_a_function_that_workers_do_not_have(
 def test_workers_with_several_threads() -> None:
     """In this process, which is quicker; two shards at once would change the threads of torch under each other."""
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", silence_logs=60) as c,
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0", silence_logs=60
+        ) as c,
         pytest.raises(SymtheoryError, match=r"one shard at a time, got one with 2 threads .*--nworkers 2 --nthreads 1"),
     ):
         Dask(address=c.scheduler_address).map("F1", draw, SHARDS)

@@ -16,7 +16,6 @@ import errno
 import logging
 import queue
 import re
-import signal
 import socket
 import time
 import urllib.parse
@@ -118,7 +117,9 @@ class Dask(StoringExecutor):
             run = uuid.uuid4().hex  # two clients of one scheduler do not share tasks: they may differ in code
             identities, shards = zip(*missing, strict=True)
             keys = [f"{identity.figure}-{identity.key}-{run}" for identity in identities]
-            options = {"function": function, "threads": self.threads, "source": workers.source_digest()}
+            from distributed.protocol.pickle import dumps
+
+            options = {"sent": dumps(function), "threads": self.threads, "source": workers.source_digest()}
             futures = client.map(workers.attempt_there, identities, shards, key=keys, pure=False, **options)
             waiting = dict(zip(keys, identities, strict=True))
             arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -222,7 +223,7 @@ def _listen(address: str) -> None:
 @contextlib.contextmanager
 def _cluster(library: ModuleType, jobs: int, threads: int) -> Iterator[Any]:
     """Workers on this machine, one process each, without a limit of memory and without a web page."""
-    with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))), _deaf():
+    with environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
         cluster = library.LocalCluster(
             n_workers=jobs,
             threads_per_worker=1,
@@ -230,22 +231,10 @@ def _cluster(library: ModuleType, jobs: int, threads: int) -> Iterator[Any]:
             memory_limit=0,
             dashboard_address=":0",
             silence_logs=logging.CRITICAL,
+            preload=workers.__name__,
         )
     with cluster:
         yield cluster
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes and threads that do not hear Ctrl-C: it is for this one, which ends them in order."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_versions(client: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,28 @@ from symtheory.lab.files import digest
 from symtheory.lab.identity import Identity, identify
 
 
-def attempt_there(identity: Identity, shard: Shard, function: ShardFunction, threads: int, source: str) -> Outcome:
+def attempt_there(identity: Identity, shard: Shard, sent: bytes, threads: int, source: str) -> Outcome:
     """Compute one shard in a Dask worker, if it is fit for it.
 
     Args:
         identity: What the shard is filed under.
         shard: Its settings.
-        function: The shard function.
+        sent: The shard function as Dask sends functions. It is opened here, since a worker that met an unknown module
+            while it reads its messages would break down.
         threads: Torch threads.
         source: :func:`source_digest` of the process that waits.
 
     Returns:
         The sealed dataset, or what went wrong.
     """
+    from distributed.protocol.pickle import loads
+
+    try:
+        function: ShardFunction = loads(sent)
+    except Exception as error:
+        remedy = "install this symtheory and its libraries where workers run, and start them again"
+        told = f"{type(error).__name__}: {error}"
+        return Outcome(b"", 0.0, refusal=("workers that can import the shard function", told, remedy))
     if refusal := _unfit(identity, shard, function, source):
         return Outcome(b"", 0.0, refusal=refusal)
     return attempt(function, identity, shard, threads)
@@ -89,3 +99,12 @@ def device_there(wanted: str) -> tuple[str | None, Any]:
         return kind, devices.describe(kind)
     except SymtheoryError as error:
         return None, (error.expected, error.got, error.remedy)
+
+
+def dask_setup(worker: object) -> None:
+    """Leave Ctrl-C to the run that started this worker; Dask calls this in workers that preload this module.
+
+    Args:
+        worker: Not needed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,12 +1,12 @@
-r"""Full-batch training of two-layer classifiers with hand-written gradients, block by block of samples kept in cache.
+r"""Full-batch training of two-layer classifiers by hand-written gradients.
 
-The network is $x\mapsto B^T[\phi(A^T[x,1]),1]$ with a column of ones for the biases: $A$ of shape ``(d + 1, hidden)``,
-$B$ of shape ``(hidden + 1, classes)``; the loss is the mean cross-entropy. With syre the network is run at
-$A + A_0$, $B + B_0$ for a static bias $(A_0, B_0)$, while optimiser and decay see $A$ and $B$.
+The network is $x\mapsto B\,\phi(A^T[x,1]) + c$ with $A$ of shape ``(d + 1, hidden)``, its last row the biases, $B$ of
+shape ``(classes, hidden)`` and $c$ of shape ``(classes, 1)``; the loss is the mean cross-entropy. A static bias, if
+there is one, is added to the parameters that are run, while optimiser and decay see those without it.
 
-On a CPU one configuration is trained at a time, on one thread: a step walks over blocks of samples whose activations
-never leave the cache (forward, softmax and backward of one block, then the next). On another device all configurations
-of one shape take each step together, by batched products. Both give the plain autograd loop's trajectory to rounding.
+On a CPU one configuration is trained at a time, on one thread; a step walks over blocks of samples whose activations
+stay in cache: forward, softmax and backward of one block, then the next. On other devices all configurations take each
+step together, by batched products. Either gives the trajectory of the plain autograd loop to rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from symtheory.engine.updates import Update, adam
+from symtheory.engine.updates import Update
 from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
 
@@ -30,21 +30,22 @@ ROWS = 400
 
 @dataclass(frozen=True)
 class Task:
-    """Data of one configuration.
+    """Training data of several configurations.
 
     Attributes:
-        inputs: Samples with a last column of ones, shape ``(samples, d + 1)``.
-        targets: One-hot labels, shape ``(samples, classes)``.
+        inputs: Samples with a last column of ones, shape ``(C, samples, d + 1)``.
+        targets: One-hot labels, classes first, shape ``(C, classes, samples)``.
     """
 
     inputs: Tensor
     targets: Tensor
 
     def __post_init__(self) -> None:
-        if self.inputs.dim() != 2 or len(self.inputs) != len(self.targets) or not bool((self.inputs[:, -1] == 1).all()):
+        x, y = self.inputs.shape, self.targets.shape
+        if len(x) != 3 or len(y) != 3 or (x[0], x[1]) != (y[0], y[2]) or not bool((self.inputs[..., -1] == 1).all()):
             raise SymtheoryError(
-                "inputs (samples, d + 1) ending in a column of ones and as many targets",
-                f"{tuple(self.inputs.shape)} and {tuple(self.targets.shape)}",
+                "inputs (C, samples, d + 1) ending in a column of ones, and targets (C, classes, samples)",
+                f"{tuple(x)} and {tuple(y)}",
                 "build them with symtheory.engine.classifier.task",
             )
 
@@ -53,91 +54,186 @@ def with_ones(inputs: Tensor) -> Tensor:
     """Append a column of ones.
 
     Args:
-        inputs: Shape ``(samples, d)``.
+        inputs: Shape ``(..., samples, d)``.
 
     Returns:
-        Shape ``(samples, d + 1)``.
+        Shape ``(..., samples, d + 1)``.
     """
-    return torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
+    return torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
 
 
 def task(inputs: Tensor, labels: Tensor, classes: int) -> Task:
     """Data in the form that training takes.
 
     Args:
-        inputs: Shape ``(samples, d)``.
-        labels: Integers below ``classes``, shape ``(samples,)``.
+        inputs: Shape ``(C, samples, d)``.
+        labels: Integers below ``classes``, shape ``(C, samples)``.
         classes: Number of classes.
 
     Returns:
         The task.
     """
-    return Task(with_ones(inputs), torch.nn.functional.one_hot(labels, classes).to(inputs.dtype))
+    targets = torch.nn.functional.one_hot(labels, classes).to(inputs.dtype)
+    return Task(with_ones(inputs).contiguous(), targets.mT.contiguous())
+
+
+def arguments(params: Params, inputs: Tensor) -> Tensor:
+    """What the activation of the first layer is applied to.
+
+    Args:
+        params: ``a`` of shape ``(..., d + 1, hidden)``: the weights that are run, with a static bias added.
+        inputs: Shape ``(..., samples, d + 1)``, ending in a column of ones.
+
+    Returns:
+        Shape ``(..., samples, hidden)``.
+    """
+    return inputs @ params["a"]
 
 
 def features(params: Params, inputs: Tensor, activation: Activation) -> Tensor:
     """Output of the first layer.
 
     Args:
-        params: ``a`` of shape ``(..., d + 1, hidden)``, the weights that are run (with a static bias added).
-        inputs: Shape ``(samples, d + 1)``, ending in a column of ones.
+        params: See :func:`arguments`.
+        inputs: Shape ``(..., samples, d + 1)``.
         activation: ``tanh`` or ``relu``.
 
     Returns:
         Shape ``(..., samples, hidden)``.
     """
-    arguments = inputs @ params["a"]
-    return arguments.tanh() if activation == "tanh" else arguments.relu()
+    z = arguments(params, inputs)
+    return z.tanh() if activation == "tanh" else z.relu()
 
 
 def logits(params: Params, inputs: Tensor, activation: Activation) -> Tensor:
-    """Output of the network.
+    """Output of the network, classes first.
 
     Args:
-        params: ``a``, and ``b`` of shape ``(..., hidden + 1, classes)``.
-        inputs: Shape ``(samples, d + 1)``.
+        params: ``a``, ``b`` of shape ``(..., classes, hidden)`` and ``c`` of shape ``(..., classes, 1)``.
+        inputs: Shape ``(..., samples, d + 1)``.
         activation: ``tanh`` or ``relu``.
 
     Returns:
-        Shape ``(..., samples, classes)``.
+        Shape ``(..., classes, samples)``.
     """
-    b = params["b"]
-    return features(params, inputs, activation) @ b[..., :-1, :] + b[..., -1:, :]
+    return params["b"] @ features(params, inputs, activation).mT + params["c"]
+
+
+def gradient(params: Params, data: Task, activation: Activation) -> Params:
+    """Of the mean cross-entropy, all configurations at once.
+
+    Args:
+        params: ``a``, ``b``, ``c`` with leading dim ``C``.
+        data: Of as many configurations.
+        activation: ``tanh`` or ``relu``.
+
+    Returns:
+        Gradients, shaped like the parameters.
+    """
+    h = features(params, data.inputs, activation)
+    error = torch.softmax(torch.baddbmm(params["c"], params["b"], h.mT), 1)
+    error = error.sub_(data.targets).div_(data.inputs.shape[1])
+    slope = torch.bmm(error.mT, params["b"])
+    slope = slope.addcmul_(slope, h * h, value=-1) if activation == "tanh" else slope.mul_(torch.sign(h))
+    return {
+        "a": torch.bmm(data.inputs.mT, slope),
+        "b": torch.bmm(error, h),
+        "c": error.sum(-1, keepdim=True),
+    }
 
 
 class _Blocks:
-    """Gradient of one configuration over blocks of samples, in buffers that are made once."""
+    """The same of one configuration, block by block, in buffers that are made once."""
 
-    def __init__(self, data: Task, hidden: int, activation: Activation) -> None:
-        self.pairs = list(zip(data.inputs.split(ROWS), data.targets.split(ROWS), strict=True))
-        self.samples, self.smooth, self.hidden = len(data.inputs), activation == "tanh", hidden
-        kind, rows, classes = data.inputs.dtype, min(ROWS, len(data.inputs)), data.targets.shape[1]
-        self.h = torch.ones(rows, hidden + 1, dtype=kind)  # its last column stays one
-        self.slope, self.extra = (torch.empty(rows, hidden, dtype=kind) for _ in range(2))
-        self.error = torch.empty(rows, classes, dtype=kind)
-        self.da = torch.empty(data.inputs.shape[1], hidden, dtype=kind)
-        self.db = torch.empty(classes, hidden + 1, dtype=kind)
+    def __init__(self, data: Task, index: int, hidden: int, activation: Activation) -> None:
+        inputs, targets = data.inputs[index], data.targets[index]
+        parts = zip(inputs.split(ROWS), targets.split(ROWS, dim=1), strict=True)
+        self.parts = [(x, y.contiguous()) for x, y in parts]
+        self.samples, self.activation, kind = len(inputs), activation, inputs.dtype
+        self.buffers: dict[int, list[Tensor]] = {}
+        for x, y in self.parts:
+            wide = [torch.empty(len(x), hidden, dtype=kind) for _ in range(3)]
+            self.buffers.setdefault(len(x), [*wide, torch.empty(len(y), len(x), dtype=kind)])
 
-    def gradient(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the mean cross-entropy, by ``a`` and ``b``."""
-        self.da.zero_()
-        self.db.zero_()
-        back = b[: self.hidden].T
-        for x, y in self.pairs:
-            n = len(x)
-            full, slope, extra, error = self.h[:n], self.slope[:n], self.extra[:n], self.error[:n]
-            h = full[:, : self.hidden]
-            torch.mm(x, a, out=extra)
-            torch.tanh(extra, out=h) if self.smooth else torch.clamp(extra, min=0, out=h)
-            torch.mm(full, b, out=error)
-            torch.softmax(error, 1, out=error)
+    def gradient(self, params: Params) -> Params:
+        """Of the mean cross-entropy."""
+        a, b, c = params["a"][0], params["b"][0], params["c"][0]
+        grads = {k: torch.zeros_like(p) for k, p in params.items()}
+        da, db, dc = (grads[k][0] for k in ("a", "b", "c"))
+        for x, y in self.parts:
+            h, slope, extra, error = self.buffers[len(x)]
+            torch.mm(x, a, out=h)
+            h.tanh_() if self.activation == "tanh" else h.clamp_(min=0)
+            torch.addmm(c, b, h.T, out=error)
+            torch.softmax(error, 0, out=error)
             error.sub_(y).div_(self.samples)
-            self.db.addmm_(error.T, full)
-            torch.mm(error, back, out=slope)
-            if self.smooth:  # slope * (1 - h^2)
-                torch.mul(h, h, out=extra)
-                slope.addcmul_(slope, extra, value=-1)
+            dc += error.sum(1, keepdim=True)
+            db.addmm_(error, h)
+            torch.mm(error.T, b, out=slope)
+            if self.activation == "tanh":
+                slope.addcmul_(slope, torch.mul(h, h, out=extra), value=-1)
             else:
                 slope.mul_(torch.sign(h, out=extra))
-            self.da.addmm_(x.T, slope)
-        return self.da, self.db.T
+            da.addmm_(x.T, slope)
+        return grads
+
+
+def train(
+    start: Params,
+    bias: Params,
+    data: Task,
+    activation: Activation,
+    update: Update,
+    lr: Tensor,
+    decay: Tensor,
+    steps: int,
+    *,
+    device: str = "cpu",
+    use_blocks: bool = True,
+) -> Params:
+    """Train every configuration on its own data, all samples in every step.
+
+    Args:
+        start: ``a``, ``b``, ``c`` with leading dim ``C``: the weights that are run at the start; not modified.
+        bias: Static bias of the same shapes; zeros for a plain network.
+        data: Of as many configurations.
+        activation: ``tanh`` or ``relu``.
+        update: The optimiser.
+        lr: Learning rates, shape ``(C,)``.
+        decay: PyTorch's ``weight_decay``, shape ``(C,)``.
+        steps: How many.
+        device: Where to train.
+        use_blocks: On a CPU, one configuration at a time and by blocks of samples.
+
+    Returns:
+        The weights that are run after the last step, static bias included, on the CPU.
+
+    Raises:
+        SymtheoryError: If the leading dims differ.
+    """
+    sizes = {len(t) for t in (*start.values(), *bias.values(), data.inputs, lr, decay)}
+    if len(sizes) != 1:
+        raise SymtheoryError("one entry per configuration in every tensor", f"leading dims {sorted(sizes)}", "repeat")
+    if use_blocks and device == "cpu":
+        hidden = start["b"].shape[-1]
+        ends = []
+        for i in range(len(lr)):
+            here = {k: p[i : i + 1] for k, p in start.items()}, {k: p[i : i + 1] for k, p in bias.items()}
+            slope = _Blocks(data, i, hidden, activation).gradient
+            ends.append(_descend(*here, slope, update, lr[i : i + 1], decay[i : i + 1], steps))
+        return {k: torch.cat([end[k] for end in ends]) for k in start}
+    there = Task(data.inputs.to(device), data.targets.to(device))
+    first, static = ({k: p.to(device) for k, p in tensors.items()} for tensors in (start, bias))
+    rates = lr.to(device), decay.to(device)
+    end = _descend(first, static, lambda p: gradient(p, there, activation), update, *rates, steps)
+    return {k: p.cpu() for k, p in end.items()}
+
+
+def _descend(start: Params, bias: Params, slope, update: Update, lr: Tensor, decay: Tensor, steps: int) -> Params:  # type: ignore[no-untyped-def]
+    """Optimiser and decay act on the weights less the bias; the gradient is taken at the weights."""
+    params = {k: start[k] - bias[k] for k in start}
+    state = update.start(params)
+    for t in range(1, steps + 1):
+        grads = slope({k: params[k] + bias[k] for k in params})
+        params, state = update.step(params, grads, state, lr, decay, t)
+    return {k: params[k] + bias[k] for k in params}

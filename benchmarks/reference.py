@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from symtheory.engine.sweep import Block
+from symtheory.engine.stepping import Block
 from symtheory.figures import a3a, a8
 from symtheory.spec.params import Params
 

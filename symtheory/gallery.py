@@ -8,11 +8,18 @@ import xarray as xr
 
 from symtheory.errors import SymtheoryError
 from symtheory.figures import FIGURES
-from symtheory.figures.base import Figure
+from symtheory.figures.base import Figure, Outcome, outcome_of
 from symtheory.lab.provenance import Provenance
 from symtheory.lab.results import Results, default_root
 from symtheory.pages import Markdown, table
 from symtheory.plots import PLOTS, Drawing
+from symtheory.spec.verdict import Verdict
+
+_BADGE: dict[Outcome, str] = {
+    "reproduced": '<span class="verdict-holds">reproduced</span>',
+    "partly": '<span class="verdict-corrected">partly</span>',
+    "not": '<span class="verdict-fails">not reproduced</span>',
+}
 
 
 def figure(name: str) -> Figure:
@@ -79,12 +86,54 @@ def evidence(name: str) -> Markdown:
     """
     dataset, made = stored(name)
     shown = figure(name)
+    verdicts = shown.check(dataset)
     rows = [
-        (v.statement, f"{v.residual:.3g}", f"{v.tolerance:.3g}", "holds" if v.holds else "**fails**")
-        for v in shown.check(dataset)
+        (v.statement, f"{v.residual:.3g}", f"{v.tolerance:.3g}", "holds" if v.holds else "**fails**") for v in verdicts
     ]
     checks = table(("what was measured", "residual", "tolerance", ""), rows)
-    return Markdown(f"**{shown.source}.** {shown.claim}\n\n{checks}\n\n*{_origin(made)}*")
+    claim = f"**{shown.source}.** {shown.claim} {_judgement(shown, verdicts)}"
+    return Markdown(f"{claim}\n\n{checks}\n\n*{_origin(made)}*")
+
+
+def scorecard(results: Results | None = None) -> Markdown:
+    """Every figure with the paper's claim, our numbers, what became of the claim, and how the result was made.
+
+    Args:
+        results: Where results lie; default the checkout's.
+
+    Returns:
+        A table; a figure without a result says so.
+    """
+    rows = [_score(name, results) for name in FIGURES]
+    head = ("figure", "the paper's claim", "our numbers", "outcome", "made with")
+    return Markdown(table(head, rows))
+
+
+def _score(name: str, results: Results | None) -> tuple[str, ...]:
+    """One row of the scorecard."""
+    shown = FIGURES[name]
+    link = f"[{name}]({shown.chapter}.md)<br>{shown.source}"
+    try:
+        dataset, made = stored(name, results)
+    except SymtheoryError:
+        return link, shown.claim, "", '<span class="verdict-open">no result yet</span>', ""
+    verdicts = shown.check(dataset)
+    numbers = "<br>".join(
+        f"{v.statement}: {v.residual:.3g} ({'≤' if v.holds else 'bar'} {v.tolerance:.3g})" for v in verdicts
+    )
+    outcome = _BADGE[outcome_of(verdicts)] + (f"<br>{shown.finding}" if shown.finding else "")
+    seeds = made.settings.get("seeds", made.settings.get("seed"))
+    several = (
+        f"{len(seeds)} seeds" if isinstance(seeds, list | tuple) else "one seed" if seeds is not None else "no seed"
+    )
+    where = made.device.get("name", made.device.get("kind", ""))
+    how = f"{made.preset}; {where}; {made.compute_time_s:.0f} s; {several}"
+    return link, shown.claim, numbers, outcome, how
+
+
+def _judgement(shown: Figure, verdicts: list[Verdict]) -> str:
+    """What became of the claim, in a badge and a sentence."""
+    return f"{_BADGE[outcome_of(verdicts)]} {shown.finding}".strip()
 
 
 def _origin(made: Provenance) -> str:

@@ -1,5 +1,7 @@
 """Figures: presets are well formed, smoke runs support the claim, checks can fail, stored results are true."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ import xarray as xr
 from symtheory import gallery
 from symtheory.errors import SymtheoryError
 from symtheory.figures import FIGURES, a3a, a8
-from symtheory.figures.base import PRESETS, preset_of
+from symtheory.figures.base import PRESETS, outcome_of, preset_of
 from symtheory.lab.results import Results
 from symtheory.plots import PLOTS
+
+BOOK = Path(__file__).parents[1] / "book"
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +25,9 @@ def smoke():
 @pytest.mark.parametrize("name", FIGURES)
 def test_smoke_run_supports_the_claim(smoke, name):
     verdicts = FIGURES[name].check(smoke[name])
-    assert verdicts
-    assert [v for v in verdicts if not v.holds] == []
+    if FIGURES[name].expected == "reproduced":
+        assert [v for v in verdicts if not v.holds] == []
+    assert outcome_of(verdicts) in ("reproduced", "partly", FIGURES[name].expected)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -36,7 +41,10 @@ def test_presets_and_shards(name):
     figure = FIGURES[name]
     assert set(figure.presets) == set(PRESETS)
     assert figure.shards(figure.presets["paper"])
-    assert figure.claim.endswith(".") and figure.source.startswith("Paper A")
+    assert figure.claim.endswith(".") and figure.source.startswith(("Paper A", "Paper B"))
+    assert bool(figure.finding) == (figure.expected != "reproduced")
+    page = (BOOK / f"{figure.chapter}.md").read_text(encoding="utf-8")
+    assert f'gallery.draw("{name}")' in page and f'gallery.evidence("{name}")' in page
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -105,7 +113,7 @@ def test_unknown_names_are_refused():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_committed_paper_results(name):
-    """What the book shows was made at the paper's preset, is intact, and supports the claim."""
+    """What the book shows was made at the paper's preset, is intact, and bears out what we say of the claim."""
     results = Results(gallery.default_root())
     dataset, made = results.load(name, "paper")
     figure = FIGURES[name]
@@ -114,5 +122,16 @@ def test_committed_paper_results(name):
     assert {k: np.asarray(v).tolist() for k, v in made.settings.items()} == {
         k: np.asarray(v).tolist() for k, v in wanted.items()
     }
-    assert [v for v in figure.check(dataset) if not v.holds] == []
-    assert figure.claim in gallery.evidence(name).text
+    assert outcome_of(figure.check(dataset)) == figure.expected
+    assert figure.claim in gallery.evidence(name).text and figure.finding in gallery.evidence(name).text
+
+
+def test_the_scorecard_says_what_the_results_say(tmp_path):
+    text = gallery.scorecard().text
+    for name, figure in FIGURES.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| [{name}](")]
+        dataset, made = gallery.stored(name)
+        assert figure.claim in row and made.preset in row and outcome_of(figure.check(dataset)) in row
+        assert all(v.statement.replace("|", "\\|") in row for v in figure.check(dataset))
+    empty = gallery.scorecard(Results(tmp_path)).text
+    assert empty.count("no result yet") == len(FIGURES)

@@ -1,10 +1,13 @@
 """The sweep gives, for each configuration, the trajectory of a plain loop over it alone."""
 
+from shutil import which
+
 import pytest
 import torch
 
 from benchmarks import reference
-from symtheory.engine.sweep import Sweep, plain_sgd, streams, train
+from symtheory.engine.stepping import Replay, one_step
+from symtheory.engine.sweep import Sweep, constant, minibatches, plain_sgd, streams, train
 from symtheory.engine.updates import adam, sgd
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a3a, a8
@@ -100,3 +103,125 @@ def test_bad_sweeps_are_refused():
     sweep = plain_sgd(a3a.vanilla_loss, torch.ones(2), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(SymtheoryError, match=r"parameters of shape \(2, \.\.\.\), got \{'w': \(3,\)\}"):
         next(train(sweep, {"w": torch.ones(3)}, []))
+
+
+def tanh_loss(p, b):
+    """Kicks tilt the loss, so that they are added to the gradient; ``shift`` and ``frozen`` are not trained."""
+    w = torch.where(p["frozen"] > 0, p["anchor"], p["w"]) + p["shift"]
+    return (torch.tanh(b["x"] @ w) - b["y"]).square().mean() + (b["kick"] * p["w"]).sum()
+
+
+def small(shared):
+    """Five configurations with everything a sweep can vary; the plain loop is torch.optim on one of them."""
+    g = generator_of(2)
+    fixed = {
+        "shift": 0.1 * normal(g, 5, 4),
+        "anchor": normal(g, 5, 4),
+        "frozen": (normal(g, 5, 4) > 0.8).double(),
+    }
+    data = {"x": normal(g, 2, 90, 6, 4), "y": normal(g, 2, 90, 6), "kick": 0.01 * normal(g, 2, 90, 4)}
+    stream = torch.zeros(5, dtype=torch.int64) + shared if shared is not None else torch.tensor([0, 1, 1, 0, 1])
+    lr, decay = torch.linspace(0.002, 0.05, 5).double(), torch.linspace(0.0, 0.3, 5).double()
+    return {"w": normal(g, 5, 4)}, fixed, data, stream, lr, decay
+
+
+def by_torch_optim(start, fixed, data, stream, lr, decay, optimizer, options):
+    found = []
+    for c in range(5):
+        w = torch.nn.Parameter(start["w"][c].clone())
+        stepper = optimizer([w], lr=float(lr[c]), weight_decay=float(decay[c]), **options)
+        for i in range(90):
+            stepper.zero_grad()
+            batch = {k: v[int(stream[c]), i] for k, v in data.items()}
+            tanh_loss({"w": w, **{k: f[c] for k, f in fixed.items()}}, batch).backward()
+            stepper.step()
+        found.append(w.detach())
+    return torch.stack(found)
+
+
+OPTIMIZERS = {
+    "sgd": (sgd(), torch.optim.SGD, {}),
+    "momentum": (sgd(0.9), torch.optim.SGD, {"momentum": 0.9}),
+    "adam": (adam(decoupled=False), torch.optim.Adam, {}),
+    "adamw": (adam(), torch.optim.AdamW, {}),
+}
+
+
+@pytest.mark.parametrize("shared", [None, 0, 1], ids=["streams", "first", "second"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fixed_tensors_kicks_and_shared_data_follow_torch_optim(name, shared):
+    update, optimizer, options = OPTIMIZERS[name]
+    start, fixed, data, stream, lr, decay = small(shared)
+    sweep = Sweep(tanh_loss, lr, decay, stream, update, fixed=fixed)
+    blocks = [{k: v[:, i : i + 40] for k, v in data.items()} for i in (0, 40, 80)]
+    *_, last = train(sweep, start, blocks)
+    assert relative_error(last["w"], by_torch_optim(start, fixed, data, stream, lr, decay, optimizer, options)) < 1e-12
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_replayed_blocks_give_the_same_trajectory(name):
+    """What a GPU captures, on the CPU: buffers are filled, the clock runs on, the capture leaves no trace."""
+    update = OPTIMIZERS[name][0]
+    start, fixed, data, stream, lr, decay = small(None)
+    sweep = Sweep(tanh_loss, lr, decay, stream, update, fixed=fixed)
+    blocks = [{k: v[:, i : i + 70] for k, v in data.items()} for i in (0, 70)]
+    params = {k: p.clone() for k, p in start.items()}
+    captured = []
+
+    def capture(run):
+        run()  # as a GPU does to warm up
+        captured.append(run)
+        return run
+
+    step = one_step(tanh_loss, update, lr, decay, stream, fixed)
+    replay = Replay(step, params, update.start(params), capture)
+    for block, wanted in zip(blocks, train(sweep, start, blocks), strict=True):
+        replay.advance({k: v.clone() for k, v in block.items()})
+        assert relative_error(params["w"], wanted["w"]) < 1e-12
+    assert [len(captured), int(replay.clock)] == [3, 90]  # parts of 64, 6 and 20 steps
+
+
+def test_a_constant_batch_takes_the_room_of_one_step():
+    data = {"x": torch.arange(6.0).reshape(2, 3), "y": torch.ones(2)}
+    blocks = list(constant(data, 7, 4))
+    assert [b["x"].shape for b in blocks] == [(2, 4, 3), (2, 3, 3)]
+    assert all(torch.equal(b["x"][:, i], data["x"]) for b in blocks for i in range(b["x"].shape[1]))
+    assert blocks[0]["x"].untyped_storage().size() == data["x"].untyped_storage().size()
+    seen = []
+
+    def capture(run):
+        return lambda: seen.append(run)
+
+    replay = Replay(lambda *_: ({}, {}), {"w": torch.zeros(1)}, {}, capture)
+    replay.advance(blocks[0])
+    ((buffers, _),) = replay.recorded.values()
+    assert buffers["x"].untyped_storage().size() == data["x"].untyped_storage().size()
+    assert torch.equal(buffers["x"], blocks[0]["x"])
+
+
+def test_minibatches_draw_without_repetition():
+    draw = minibatches({"x": torch.arange(10), "y": torch.arange(10) * 2}, 4)
+    batch = draw(generator_of(0), 200)
+    assert batch["x"].shape == (200, 4)
+    assert torch.equal(batch["y"], 2 * batch["x"])
+    assert all(len(set(row.tolist())) == 4 for row in batch["x"])
+    counts = torch.bincount(batch["x"].reshape(-1), minlength=10)
+    assert 50 < int(counts.min()) and int(counts.max()) < 110  # 80 expected, deviation 7
+    with pytest.raises(SymtheoryError, match="tensors of one length, at least 11"):
+        minibatches({"x": torch.arange(10)}, 11)
+
+
+@pytest.mark.skipif(which("c++") is None and which("g++") is None, reason="compiling a step needs a C++ compiler")
+def test_the_compiled_step_is_the_step():
+    start, fixed, data, stream, lr, decay = small(None)
+    sweep = Sweep(tanh_loss, lr, decay, stream, adam(), fixed=fixed)
+    compiled, eager = (list(train(sweep, start, [data], compiled=c))[-1]["w"] for c in (True, False))
+    assert relative_error(compiled, eager) < 1e-12
+
+
+def test_trained_and_fixed_tensors_do_not_mix():
+    sweep = Sweep(tanh_loss, torch.ones(2), torch.zeros(2), torch.zeros(2).long(), sgd(), fixed={"w": torch.ones(2)})
+    with pytest.raises(SymtheoryError, match=r"different names, got both: \['w'\]"):
+        next(train(sweep, {"w": torch.ones(2)}, []))
+    with pytest.raises(SymtheoryError, match=r"parameters of shape \(2, \.\.\.\), got \{'b': \(3,\)\}"):
+        Sweep(tanh_loss, torch.ones(2), torch.zeros(2), torch.zeros(2).long(), sgd(), fixed={"b": torch.ones(3)})

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from symtheory.engine.sweep import Block
+from symtheory.engine.stepping import Block
+from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
@@ -66,7 +67,9 @@ def _pool() -> ThreadPoolExecutor:
 def _by_stream(kernel: Callable[..., None], names: tuple[str, ...]) -> Callable[..., None]:
     """Run a kernel once per stream, streams and halves of their configurations on threads."""
 
-    def run(params: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor) -> None:
+    def run(
+        params: Params, state: State, fixed: Params, block: Block, stream: Tensor, lr: Tensor, decay: Tensor, t: int
+    ) -> None:
         arrays = [params[name].numpy() for name in names]
         rates, owner = lr.numpy(), stream.numpy()
         jobs = []

@@ -23,12 +23,12 @@ class Update:
 
     Attributes:
         start: Parameters to the initial state.
-        step: ``(params, grads, state, lr, decay, t)`` to new parameters and state; ``t`` counts from 1; ``lr`` and
-            ``decay`` broadcast against the leading dims of every tensor.
+        step: ``(params, grads, state, lr, decay, t)`` to new parameters and state; ``t`` counts from 1, as a number or
+            as a scalar tensor; ``lr`` and ``decay`` broadcast against the leading dims of every tensor.
     """
 
     start: Callable[[Params], State]
-    step: Callable[[Params, Params, State, Tensor, Tensor, int], tuple[Params, State]]
+    step: Callable[[Params, Params, State, Tensor, Tensor, int | Tensor], tuple[Params, State]]
 
 
 def along(values: Tensor, like: Tensor) -> Tensor:
@@ -62,7 +62,9 @@ def sgd(momentum: float = 0.0, *, nesterov: bool = False) -> Update:
         The update.
     """
 
-    def step(params: Params, grads: Params, state: State, lr: Tensor, decay: Tensor, t: int) -> tuple[Params, State]:
+    def step(
+        params: Params, grads: Params, state: State, lr: Tensor, decay: Tensor, t: int | Tensor
+    ) -> tuple[Params, State]:
         new, buffers = {}, {}
         for k, p in params.items():
             g = grads[k] + along(decay, p) * p
@@ -88,7 +90,9 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, *, decoupl
         The update.
     """
 
-    def step(params: Params, grads: Params, state: State, lr: Tensor, decay: Tensor, t: int) -> tuple[Params, State]:
+    def step(
+        params: Params, grads: Params, state: State, lr: Tensor, decay: Tensor, t: int | Tensor
+    ) -> tuple[Params, State]:
         new, first, second = {}, {}, {}
         for k, p in params.items():
             rate, shrink = along(lr, p), along(decay, p)

@@ -246,6 +246,7 @@ class A2(Figure):
         "further with each extra symmetry; across the mirror the loss has one well or two, as regularisation or "
         "signal is the stronger."
     )
+    chapter: ClassVar[str] = "hessian_blocks"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(grid=41),
         "page": Settings(),

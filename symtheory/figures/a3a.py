@@ -23,7 +23,8 @@ import xarray as xr
 from torch import Tensor
 
 from symtheory.engine import kernels
-from symtheory.engine.sweep import Block, Kernel, plain_sgd, streams, train
+from symtheory.engine.stepping import Block
+from symtheory.engine.sweep import Kernel, plain_sgd, streams, train
 from symtheory.errors import SymtheoryError
 from symtheory.figures.base import Config, Executor, Figure, InProcess, Preset, Shard
 from symtheory.spec.params import Params

@@ -15,6 +15,9 @@ from symtheory.spec.verdict import Verdict
 Preset = Literal["smoke", "page", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
+#: What became of the paper's claim about a figure.
+Outcome = Literal["reproduced", "partly", "not"]
+
 #: Settings of one shard: JSON values only, so that they can be hashed, stored and sent to another machine.
 Shard = dict[str, Any]
 
@@ -84,14 +87,20 @@ class Figure(ABC):
         title: A few words.
         source: Paper and place.
         claim: The paper's claim about this figure, in one sentence of ours.
+        chapter: Page that shows it, without suffix.
         presets: Name to settings.
+        expected: The outcome that the authors of this book found; a test compares it with the committed result.
+        finding: What is true instead, in one sentence; empty if the claim is reproduced.
     """
 
     id: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
     claim: ClassVar[str]
+    chapter: ClassVar[str] = "mirror_constraint"
     presets: ClassVar[Mapping[Preset, Any]]
+    expected: ClassVar[Outcome] = "reproduced"
+    finding: ClassVar[str] = ""
 
     @abstractmethod
     def shards(self, config: Any) -> list[Shard]:
@@ -104,6 +113,27 @@ class Figure(ABC):
     @abstractmethod
     def check(self, result: xr.Dataset) -> list[Verdict]:
         """The paper's claim as numbers."""
+
+
+def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:
+    """What became of a claim.
+
+    Args:
+        verdicts: From :meth:`Figure.check`, at least one.
+
+    Returns:
+        ``reproduced`` if all hold, ``not`` if none does, else ``partly``.
+
+    Raises:
+        SymtheoryError: If there are none.
+
+    >>> outcome_of([Verdict("small", 0.0, 1.0), Verdict("also small", 3.0, 1.0)])
+    'partly'
+    """
+    if not verdicts:
+        raise SymtheoryError("at least one verdict", "none", "let check() state the claim as numbers")
+    holding = sum(v.holds for v in verdicts)
+    return "reproduced" if holding == len(verdicts) else "partly" if holding else "not"
 
 
 def preset_of(figure: Figure, name: str) -> Config:

@@ -11,7 +11,9 @@ step together, by batched products. Either gives the trajectory of the plain aut
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -186,7 +188,7 @@ def train(
     update: Update,
     lr: Tensor,
     decay: Tensor,
-    steps: int,
+    at: Sequence[int],
     *,
     device: str = "cpu",
     use_blocks: bool = True,
@@ -201,39 +203,51 @@ def train(
         update: The optimiser.
         lr: Learning rates, shape ``(C,)``.
         decay: PyTorch's ``weight_decay``, shape ``(C,)``.
-        steps: How many.
+        at: Increasing numbers of steps after which the weights are kept; the last ends the training.
         device: Where to train.
         use_blocks: On a CPU, one configuration at a time and by blocks of samples.
 
     Returns:
-        The weights that are run after the last step, static bias included, on the CPU.
+        The weights that are run, static bias included, of shape ``(len(at), C, ...)``, on the CPU.
 
     Raises:
-        SymtheoryError: If the leading dims differ.
+        SymtheoryError: If the leading dims differ or ``at`` does not increase.
     """
     sizes = {len(t) for t in (*start.values(), *bias.values(), data.inputs, lr, decay)}
     if len(sizes) != 1:
         raise SymtheoryError("one entry per configuration in every tensor", f"leading dims {sorted(sizes)}", "repeat")
+    if not at or at[0] < 0 or any(b <= a for a, b in pairwise(at)):
+        raise SymtheoryError("increasing numbers of steps", f"{list(at)}", "such as (250, 1000)")
     if use_blocks and device == "cpu":
-        hidden = start["b"].shape[-1]
         ends = []
         for i in range(len(lr)):
-            here = {k: p[i : i + 1] for k, p in start.items()}, {k: p[i : i + 1] for k, p in bias.items()}
-            slope = _Blocks(data, i, hidden, activation).gradient
-            ends.append(_descend(*here, slope, update, lr[i : i + 1], decay[i : i + 1], steps))
-        return {k: torch.cat([end[k] for end in ends]) for k in start}
+            one, static = ({k: p[i : i + 1] for k, p in tensors.items()} for tensors in (start, bias))
+            slope = _Blocks(data, i, start["b"].shape[-1], activation).gradient
+            ends.append(_descend(one, static, slope, update, lr[i : i + 1], decay[i : i + 1], at))
+        return {k: torch.cat([end[k] for end in ends], dim=1) for k in start}
     there = Task(data.inputs.to(device), data.targets.to(device))
-    first, static = ({k: p.to(device) for k, p in tensors.items()} for tensors in (start, bias))
-    rates = lr.to(device), decay.to(device)
-    end = _descend(first, static, lambda p: gradient(p, there, activation), update, *rates, steps)
-    return {k: p.cpu() for k, p in end.items()}
+    every, static = ({k: p.to(device) for k, p in tensors.items()} for tensors in (start, bias))
+    return _descend(
+        every, static, lambda p: gradient(p, there, activation), update, lr.to(device), decay.to(device), at
+    )
 
 
-def _descend(start: Params, bias: Params, slope, update: Update, lr: Tensor, decay: Tensor, steps: int) -> Params:  # type: ignore[no-untyped-def]
+def _descend(
+    start: Params,
+    bias: Params,
+    slope: Callable[[Params], Params],
+    update: Update,
+    lr: Tensor,
+    decay: Tensor,
+    at: Sequence[int],
+) -> Params:
     """Optimiser and decay act on the weights less the bias; the gradient is taken at the weights."""
     params = {k: start[k] - bias[k] for k in start}
-    state = update.start(params)
-    for t in range(1, steps + 1):
-        grads = slope({k: params[k] + bias[k] for k in params})
-        params, state = update.step(params, grads, state, lr, decay, t)
-    return {k: params[k] + bias[k] for k in params}
+    state, kept = update.start(params), []
+    for t in range(at[-1] + 1):
+        if t:
+            grads = slope({k: params[k] + bias[k] for k in params})
+            params, state = update.step(params, grads, state, lr, decay, t)
+        if t in at:
+            kept.append({k: (params[k] + bias[k]).cpu() for k in params})
+    return {k: torch.stack([weights[k] for weights in kept]) for k in params}

@@ -8,7 +8,10 @@ samples, that is the number of eigenvalues above a cut.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +19,79 @@ import xarray as xr
 from torch import Tensor
 
 from symtheory.engine import classifier
-from symtheory.engine.classifier import Activation
+from symtheory.engine.classifier import ACTIVATIONS, Activation
+from symtheory.engine.metrics import rank_at
 from symtheory.engine.updates import adam
-from symtheory.figures.base import Shard
+from symtheory.errors import SymtheoryError
+from symtheory.figures.base import Config, Shard
 from symtheory.spec.params import Params
 from symtheory.transforms.static import static_bias
 
+#: Without and with a static bias.
 METHODS = ("vanilla", "syre")
+
+#: Cuts of the rank: the paper says 1e-4 under Figure 2 and 1e-3 under Figure 10.
+CUTS = (1e-3, 1e-4)
+
+
+@dataclass(frozen=True)
+class Setting(Config):
+    """What the two figures share.
+
+    Attributes:
+        hidden: Hidden units.
+        classes: Outputs.
+        samples: Number of training samples.
+        batch: Samples on which the covariance is measured.
+        steps: Adam steps, each on all samples.
+        lr: Learning rate.
+        decay: PyTorch's ``weight_decay``.
+        sigma0: Standard deviation of syre's bias, in units of one over the root of the fan-in.
+        teacher: Factor on the first layer of the teacher.
+        seeds: Seeds of data, teacher, student and bias.
+        activations: ``tanh`` (Appendix B.1), ``relu`` (footnote 6), or both.
+    """
+
+    hidden: int = 300
+    classes: int = 10
+    samples: int = 10_000
+    batch: int = 1000
+    steps: int = 1000
+    lr: float = 0.01
+    decay: float = 0.01
+    sigma0: float = 0.01
+    teacher: float = 1.0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    activations: tuple[Activation, ...] = ACTIVATIONS
+
+    def __post_init__(self) -> None:
+        names = ("hidden", "classes", "samples", "batch", "steps", "lr", "decay", "sigma0", "teacher")
+        wrong = {k: getattr(self, k) for k in names if getattr(self, k) <= 0}
+        if wrong or not self.seeds or not self.activations:
+            raise SymtheoryError(
+                "positive settings, at least one seed and one activation",
+                f"{wrong or {'seeds': self.seeds, 'activations': self.activations}}",
+                f"see {type(self).__module__}.{type(self).__name__}",
+            )
+
+    def shard(self, activation: Activation, seed: int, dim: int) -> Shard:
+        """One shard: a plain student and one with a static bias, without noise.
+
+        Args:
+            activation: ``tanh`` or ``relu``.
+            seed: Seed.
+            dim: Input dimension.
+
+        Returns:
+            Settings for :func:`compute`.
+        """
+        names = ("hidden", "classes", "samples", "batch", "lr", "decay", "teacher")
+        quarters = sorted({max(1, self.steps * k // 4) for k in (1, 2, 4)})
+        return {
+            **{k: getattr(self, k) for k in names},
+            **{"activation": activation, "seed": seed, "dim": dim, "sigma0": [0.0, self.sigma0], "at": quarters},
+            **{"label_noise": 0.0, "input_noise": 0.0, "decoupled": False},
+        }
 
 
 def network(dim: int, hidden: int, classes: int, generator: torch.Generator) -> Params:
@@ -133,23 +202,63 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
         device: Where to train.
 
     Returns:
-        ``spectrum`` (steps, sigma0, index) of the first layer's output, ``linear_spectrum`` of what its activation is
-        applied to, ``accuracy`` and ``train_accuracy`` (steps, sigma0).
+        ``spectrum`` (method, steps, index) of the first layer's output, ``linear_spectrum`` of what its activation is
+        applied to, their ``rank`` and ``linear_rank`` (method, steps, cut), ``accuracy`` on the batch and
+        ``train_accuracy`` (method, steps).
     """
     weights, drawn, activation = students(shard, device), sample(shard), shard["activation"]
     batch, x = classifier.with_ones(drawn["batch"]), classifier.with_ones(drawn["x"])
 
     def accuracy(inputs: Tensor, labels: Tensor) -> np.ndarray:
         right = classifier.logits(weights, inputs, activation).argmax(-2) == labels
-        return right.double().mean(-1).numpy()
+        return right.double().mean(-1).T.numpy()
 
-    dims = ("steps", "sigma0")
-    return xr.Dataset(
-        {
-            "spectrum": ((*dims, "index"), eigenvalues(classifier.features(weights, batch, activation)).numpy()),
-            "linear_spectrum": ((*dims, "index"), eigenvalues(classifier.arguments(weights, batch)).numpy()),
-            "accuracy": (dims, accuracy(batch, drawn["batch_labels"])),
-            "train_accuracy": (dims, accuracy(x, drawn["labels"])),
-        },
-        coords={"steps": shard["at"], "sigma0": shard["sigma0"], "index": np.arange(1, shard["hidden"] + 1)},
-    )
+    dims = ("method", "steps")
+    found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "accuracy": (dims, accuracy(batch, drawn["batch_labels"])),
+        "train_accuracy": (dims, accuracy(x, drawn["labels"])),
+    }
+    outputs = {"": classifier.features(weights, batch, activation), "linear_": classifier.arguments(weights, batch)}
+    for name, output in outputs.items():
+        values = eigenvalues(output).transpose(0, 1)
+        ranks = torch.stack([rank_at(values, cut) for cut in CUTS], dim=-1)
+        found[f"{name}rank"] = ((*dims, "cut"), ranks.numpy())
+        found[f"{name}spectrum"] = ((*dims, "index"), values.float().numpy())
+    coords = {"method": list(METHODS), "steps": shard["at"], "cut": list(CUTS)}
+    return xr.Dataset(found, coords={**coords, "index": np.arange(1, shard["hidden"] + 1)})
+
+
+def grid(parts: Sequence[xr.Dataset], axes: Mapping[str, Sequence[Any]]) -> xr.Dataset:
+    """Datasets of shards, in row-major order of some axes, as one.
+
+    Args:
+        parts: One per point of the grid.
+        axes: Name to values; the last axis varies fastest.
+
+    Returns:
+        The dataset with the axes in front.
+    """
+    for name, values in reversed(axes.items()):
+        along = xr.DataArray(list(values), dims=name)
+        step = len(values)
+        parts = [xr.concat(parts[i : i + step], dim=along, join="exact") for i in range(0, len(parts), step)]
+        parts = [part.assign_coords({name: list(values)}) for part in parts]
+    (whole,) = parts
+    return whole
+
+
+def describe(result: xr.Dataset, config: Setting) -> xr.Dataset:
+    """Units and settings of a figure's result.
+
+    Args:
+        result: The result; changed in place.
+        config: Settings.
+
+    Returns:
+        The same result.
+    """
+    for name in ("rank", "linear_rank"):
+        result[name].attrs.update(long_name="eigenvalues of the covariance matrix above the cut", units="1")
+    for name in ("hidden", "samples", "batch", "lr", "decay", "sigma0"):
+        result.attrs[name] = getattr(config, name)
+    return result

@@ -1,0 +1,159 @@
+r"""Figure B10 (paper B, Figure 10): rank against label noise and input noise, with and without a static bias.
+
+Setting: :mod:`symtheory.figures.teacher`. A fraction of the training labels is replaced by another class, drawn evenly;
+or Gaussian noise is added to the training inputs, once, after they were labelled. The rank is measured on samples
+without noise. The paper leaves open the input dimension (here 20), whether the input noise is drawn anew in each step
+(here not), and all that :mod:`symtheory.figures.b2` lists; the choices are the same. Both activations are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from symtheory.errors import SymtheoryError
+from symtheory.figures import teacher
+from symtheory.figures.base import Executor, Figure, InProcess, Outcome, Preset, Shard
+from symtheory.spec.verdict import Verdict
+
+#: The cut that the paper gives under this figure.
+CUT = 1e-3
+
+#: A rank that changes by less than this share, from no noise to the most, is not affected.
+UNAFFECTED = 0.1
+
+NOISES = ("label", "input")
+
+
+@dataclass(frozen=True)
+class Settings(teacher.Setting):
+    """Settings of the figure.
+
+    Attributes:
+        dim: Input dimension.
+        label_noise: Fractions of changed labels, from 0.
+        input_noise: Standard deviations, from 0; as many.
+    """
+
+    dim: int = 20
+    label_noise: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)
+    input_noise: tuple[float, ...] = (0.0, 0.4, 0.8, 1.2, 1.6)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        levels = (self.label_noise, self.input_noise)
+        rising = all(v[:1] == (0.0,) and list(v) == sorted(set(v)) and len(v) > 1 for v in levels)
+        if self.dim < 1 or not rising or self.label_noise[-1] > 1 or len({len(v) for v in levels}) > 1:
+            raise SymtheoryError(
+                "a positive dim, and as many increasing levels of either noise from 0, label noise up to 1",
+                f"{self.dim}, {levels}",
+                "see symtheory.figures.b10.Settings",
+            )
+
+
+class B10(Figure):
+    """Rank of the features against the noise in labels and inputs, with and without a static bias."""
+
+    id: ClassVar[str] = "B10"
+    title: ClassVar[str] = "Noise does not stand in for a static bias"
+    source: ClassVar[str] = "Paper B, Figure 10"
+    claim: ClassVar[str] = (
+        "Label noise lowers the rank of a vanilla student's features and input noise raises it; that of syre's is not "
+        "affected."
+    )
+    chapter: ClassVar[str] = "syre_bounds"
+    presets: ClassVar[Mapping[Preset, Settings]] = {
+        "smoke": Settings(
+            hidden=40, classes=4, samples=600, batch=200, steps=120, seeds=(0,), dim=8, sigma0=0.1,
+            label_noise=(0.0, 0.8), input_noise=(0.0, 1.6),
+        ),
+        "page": Settings(
+            samples=2000, steps=400, seeds=(0,), activations=("tanh",), label_noise=(0.0, 0.4, 0.8),
+            input_noise=(0.0, 0.8, 1.6),
+        ),
+        "paper": Settings(),
+    }  # fmt: skip
+    expected: ClassVar[Outcome] = "partly"
+    finding: ClassVar[str] = "TODO."
+
+    def shards(self, config: Settings) -> list[Shard]:
+        """One shard per activation, seed, kind of noise and level.
+
+        Args:
+            config: Settings.
+
+        Returns:
+            Settings of the shards; those without noise appear twice, and executors compute equal shards once.
+        """
+        plain = [config.shard(a, s, config.dim) for a in config.activations for s in config.seeds]
+        levels = {"label": config.label_noise, "input": config.input_noise}
+        return [{**shard, f"{kind}_noise": v} for shard in plain for kind in NOISES for v in levels[kind]]
+
+    def run(self, config: Settings, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
+        """Train everything.
+
+        Args:
+            config: Settings.
+            device: Where to train.
+            executor: Maps over the shards.
+
+        Returns:
+            What :func:`symtheory.figures.teacher.compute` measures, over (activation, seed, noise, level), with the
+            amount of noise in ``amount`` (noise, level).
+        """
+        runner = InProcess() if executor is None else executor
+        parts = runner.map(self.id, partial(teacher.compute, device=device), self.shards(config))
+        axes = {
+            "activation": config.activations,
+            "seed": config.seeds,
+            "noise": NOISES,
+            "level": range(len(config.label_noise)),
+        }
+        result = teacher.grid(parts, axes)
+        result["amount"] = (("noise", "level"), np.array([config.label_noise, config.input_noise]))
+        result["amount"].attrs.update(long_name="fraction of changed labels, or standard deviation", units="1")
+        result.attrs["dim"] = config.dim
+        return teacher.describe(result, config)
+
+    def check(self, result: xr.Dataset) -> list[Verdict]:
+        """The claim as numbers, at the figure's own cut, after the last step, mean over seeds.
+
+        Args:
+            result: From :meth:`run`.
+
+        Returns:
+            For each activation: what the most noise of either kind does to vanilla's rank, and to syre's.
+        """
+        ranks = result["rank"].sel(cut=CUT).isel(steps=-1).mean("seed")
+        change = ranks.isel(level=-1) / ranks.isel(level=0).clip(min=1)
+        verdicts = []
+        for activation in result["activation"].values:
+            ratio = {
+                (m, n): max(float(change.sel(activation=activation, method=m, noise=n)), 1e-3)
+                for m in teacher.METHODS
+                for n in NOISES
+            }
+            label, noisy = ratio["vanilla", "label"], ratio["vanilla", "input"]
+            verdicts += [
+                Verdict(
+                    f"{activation}: vanilla's rank with the most label noise over that without",
+                    label, 0.9, control=1 / label, factor=1.2,
+                ),
+                Verdict(
+                    f"{activation}: vanilla's rank without input noise over that with the most",
+                    1 / noisy, 0.9, control=noisy, factor=1.2,
+                ),
+            ]  # fmt: skip
+            verdicts += [
+                Verdict(
+                    f"{activation}: relative change of syre's rank by the most {n} noise (control: vanilla's)",
+                    abs(ratio["syre", n] - 1), UNAFFECTED, control=abs(ratio["vanilla", n] - 1), factor=1.5,
+                )
+                for n in NOISES
+            ]  # fmt: skip
+        return verdicts

@@ -29,6 +29,9 @@ ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 #: Samples per block: activations and gradients of one block fit the second-level cache of a core.
 ROWS = 400
 
+#: Number of a step to its inputs.
+InputsAt = Callable[[int], Tensor]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -151,14 +154,17 @@ class _Blocks:
         inputs, targets = data.inputs[index], data.targets[index]
         parts = zip(inputs.split(ROWS), targets.split(ROWS, dim=1), strict=True)
         self.parts = [(x, y.contiguous()) for x, y in parts]
-        self.samples, self.activation, kind = len(inputs), activation, inputs.dtype
+        self.index, self.samples, self.activation, kind = index, len(inputs), activation, inputs.dtype
         self.buffers: dict[int, list[Tensor]] = {}
         for x, y in self.parts:
             wide = [torch.empty(len(x), hidden, dtype=kind) for _ in range(3)]
             self.buffers.setdefault(len(x), [*wide, torch.empty(len(y), len(x), dtype=kind)])
 
-    def gradient(self, params: Params) -> Params:
-        """Of the mean cross-entropy."""
+    def gradient(self, params: Params, inputs: Tensor | None = None) -> Params:
+        """Of the mean cross-entropy, at the task's inputs unless others are given."""
+        if inputs is not None:
+            fresh = inputs[self.index].split(ROWS)
+            self.parts = [(x, y) for x, (_, y) in zip(fresh, self.parts, strict=True)]
         a, b, c = params["a"][0], params["b"][0], params["c"][0]
         grads = {k: torch.zeros_like(p) for k, p in params.items()}
         da, db, dc = (grads[k][0] for k in ("a", "b", "c"))
@@ -190,6 +196,7 @@ def train(
     decay: Tensor,
     at: Sequence[int],
     *,
+    inputs_at: InputsAt | None = None,
     device: str = "cpu",
     use_blocks: bool = True,
 ) -> Params:
@@ -204,6 +211,8 @@ def train(
         lr: Learning rates, shape ``(C,)``.
         decay: PyTorch's ``weight_decay``, shape ``(C,)``.
         at: Increasing numbers of steps after which the weights are kept; the last ends the training.
+        inputs_at: If inputs are drawn anew in each step: its number, from 1, to inputs on the CPU, of shape ``(C,
+            samples, d + 1)``. Called for each configuration apart on a CPU: it must not depend on earlier calls.
         device: Where to train.
         use_blocks: On a CPU, one configuration at a time and by blocks of samples.
 
@@ -222,20 +231,27 @@ def train(
         ends = []
         for i in range(len(lr)):
             one, static = ({k: p[i : i + 1] for k, p in tensors.items()} for tensors in (start, bias))
-            slope = _Blocks(data, i, start["b"].shape[-1], activation).gradient
+            blocks = _Blocks(data, i, start["b"].shape[-1], activation)
+
+            def slope(params: Params, t: int, blocks: _Blocks = blocks) -> Params:
+                return blocks.gradient(params, inputs_at(t) if inputs_at else None)
+
             ends.append(_descend(one, static, slope, update, lr[i : i + 1], decay[i : i + 1], at))
         return {k: torch.cat([end[k] for end in ends], dim=1) for k in start}
     there = Task(data.inputs.to(device), data.targets.to(device))
     every, static = ({k: p.to(device) for k, p in tensors.items()} for tensors in (start, bias))
-    return _descend(
-        every, static, lambda p: gradient(p, there, activation), update, lr.to(device), decay.to(device), at
-    )
+
+    def every_slope(params: Params, t: int) -> Params:
+        here = Task(inputs_at(t).to(device), there.targets) if inputs_at else there
+        return gradient(params, here, activation)
+
+    return _descend(every, static, every_slope, update, lr.to(device), decay.to(device), at)
 
 
 def _descend(
     start: Params,
     bias: Params,
-    slope: Callable[[Params], Params],
+    slope: Callable[[Params, int], Params],
     update: Update,
     lr: Tensor,
     decay: Tensor,
@@ -246,7 +262,7 @@ def _descend(
     state, kept = update.start(params), []
     for t in range(at[-1] + 1):
         if t:
-            grads = slope({k: params[k] + bias[k] for k in params})
+            grads = slope({k: params[k] + bias[k] for k in params}, t)
             params, state = update.step(params, grads, state, lr, decay, t)
         if t in at:
             kept.append({k: (params[k] + bias[k]).cpu() for k in params})

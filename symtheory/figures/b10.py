@@ -134,8 +134,8 @@ class B10(Figure):
         verdicts = []
         for activation in result["activation"].values:
             ratio = {
-                (m, n): max(float(change.sel(activation=activation, method=m, noise=n)), 1e-3)
-                for m in teacher.METHODS
+                (m, n): max(float(change.sel(activation=activation, model=m, noise=n)), 1e-3)
+                for m in teacher.MODELS
                 for n in NOISES
             }
             label, noisy = ratio["vanilla", "label"], ratio["vanilla", "input"]

@@ -148,7 +148,7 @@ class B2(Figure):
         ranks = result["rank"].sel(cut=CUT).isel(steps=-1).mean("seed")
         verdicts = []
         for activation in result["activation"].values:
-            curves = {m: ranks.sel(activation=activation, method=m).values for m in teacher.METHODS}
+            curves = {m: ranks.sel(activation=activation, model=m).values for m in teacher.MODELS}
             syre, vanilla = curves["syre"], curves["vanilla"]
             verdicts += [
                 Verdict(
@@ -165,7 +165,7 @@ class B2(Figure):
             others = result["variant_rank"].sel(cut=CUT)
             for point in others.stack(case=("variant", "activation")).transpose("case", ...):
                 name = f"{point['activation'].item()}, {point['variant'].item()}: vanilla's gain as a share of syre's"
-                verdicts.append(_share(name, *(point.sel(method=m).values for m in teacher.METHODS)))
+                verdicts.append(_share(name, *(point.sel(model=m).values for m in teacher.MODELS)))
         return verdicts
 
 

@@ -28,7 +28,10 @@ from symtheory.spec.params import Params
 from symtheory.transforms.static import static_bias
 
 #: Without and with a static bias.
-METHODS = ("vanilla", "syre")
+MODELS = ("vanilla", "syre")
+
+#: How noise comes into the inputs: drawn once, after labelling; anew in each step; once, before the teacher labels.
+INPUT_NOISES = ("once", "every step", "before labels")
 
 #: Cuts of the rank: the paper says 1e-4 under Figure 2 and 1e-3 under Figure 10.
 CUTS = (1e-3, 1e-4)
@@ -90,7 +93,7 @@ class Setting(Config):
         return {
             **{k: getattr(self, k) for k in names},
             **{"activation": activation, "seed": seed, "dim": dim, "sigma0": [0.0, self.sigma0], "at": quarters},
-            **{"label_noise": 0.0, "input_noise": 0.0, "decoupled": False},
+            **{"label_noise": 0.0, "input_noise": 0.0, "noise": "once", "decoupled": False},
         }
 
 
@@ -122,11 +125,11 @@ def sample(shard: Shard) -> dict[str, Tensor]:
 
     Args:
         shard: ``activation``, ``dim``, ``hidden``, ``classes``, ``samples``, ``batch``, ``teacher``, ``seed``,
-            ``label_noise``, ``input_noise``.
+            ``label_noise``, ``input_noise`` and ``noise``, one of :data:`INPUT_NOISES`.
 
     Returns:
-        ``x``, ``labels`` to train on; ``batch``, ``batch_labels`` to measure on, without noise; ``start.*``, the
-        student; ``bias.*``, in units of one over the root of the fan-in.
+        ``x_noisy``, ``labels`` to train on, and ``x`` without noise; ``batch``, ``batch_noisy`` to measure on, and
+        ``batch_labels`` of the former; ``start.*``, the student; ``bias.*``, in units of one over the root of fan-in.
     """
     dim, hidden, classes = shard["dim"], shard["hidden"], shard["classes"]
     g = torch.Generator().manual_seed(shard["seed"])
@@ -134,18 +137,25 @@ def sample(shard: Shard) -> dict[str, Tensor]:
     teacher["a"] = shard["teacher"] * teacher["a"]
     x, batch = torch.randn(shard["samples"], dim, generator=g), torch.randn(shard["batch"], dim, generator=g)
     label = partial(_labels, teacher, activation=shard["activation"])
-    labels = label(x)
+    x_noisy, batch_noisy = (t + shard["input_noise"] * torch.randn(t.shape, generator=g) for t in (x, batch))
+    labels = label(x_noisy if shard["noise"] == "before labels" else x)
     # each sample has its own level at which its label is replaced, and by which: more noise replaces more of the same
     fixed, turn = torch.rand(len(x), generator=g), torch.randint(1, classes, (len(x),), generator=g)
     noisy = torch.where(fixed < shard["label_noise"], (labels + turn) % classes, labels)
-    x_noisy = x + shard["input_noise"] * torch.randn(x.shape, generator=g)
     student = network(dim, hidden, classes, g)
     # drawn as for a module with one weight and one bias a layer, which is how the transform would bias it
     layers = {"a": student["a"][:-1].T, "a0": student["a"][-1], "b": student["b"], "c": student["c"][:, 0]}
     drawn = static_bias(layers, 1.0, shard["seed"], relative=True)
     bias = {"a": torch.cat([drawn["a"].T, drawn["a0"][None]]), "b": drawn["b"], "c": drawn["c"][:, None]}
     return (
-        {"x": x_noisy, "labels": noisy, "batch": batch, "batch_labels": label(batch)}
+        {
+            "x": x,
+            "x_noisy": x_noisy,
+            "labels": noisy,
+            "batch": batch,
+            "batch_noisy": batch_noisy,
+            "batch_labels": label(batch),
+        }
         | {f"start.{k}": v for k, v in student.items()}
         | {f"bias.{k}": v for k, v in bias.items()}
     )
@@ -168,17 +178,29 @@ def students(shard: Shard, device: str = "cpu", *, use_blocks: bool = True) -> P
         ``a``, ``b``, ``c`` of shape ``(len(at), len(sigma0), ...)``.
     """
     drawn, count = sample(shard), len(shard["sigma0"])
-    data = classifier.task(
-        drawn["x"].expand(count, -1, -1), drawn["labels"].expand(count, -1), shard["classes"]
-    )
+    data = classifier.task(drawn["x_noisy"].expand(count, -1, -1), drawn["labels"].expand(count, -1), shard["classes"])
     scale = torch.tensor(shard["sigma0"])[:, None, None]
     start = {k: drawn[f"start.{k}"].expand(count, -1, -1) for k in ("a", "b", "c")}
     bias = {k: scale * drawn[f"bias.{k}"] for k in ("a", "b", "c")}
     update = adam(decoupled=shard["decoupled"])
     lr, decay = torch.full((count,), shard["lr"]), torch.full((count,), shard["decay"])
-    return classifier.train(
-        start, bias, data, shard["activation"], update, lr, decay, shard["at"], device=device, use_blocks=use_blocks
-    )
+    clean, noise = classifier.with_ones(drawn["x"]), shard["input_noise"]
+
+    def inputs_at(t: int) -> Tensor:
+        x = clean.clone()
+        x[:, :-1] += noise * torch.randn(
+            drawn["x"].shape, generator=torch.Generator().manual_seed(_mixed(shard["seed"], t))
+        )
+        return x.expand(count, -1, -1)
+
+    anew = inputs_at if shard["noise"] == "every step" and noise else None
+    kind, at, where = shard["activation"], shard["at"], {"device": device, "use_blocks": use_blocks}
+    return classifier.train(start, bias, data, kind, update, lr, decay, at, inputs_at=anew, **where)
+
+
+def _mixed(seed: int, step: int) -> int:
+    """A seed of its own for every step."""
+    return (seed + 1) * 1_000_003 + step
 
 
 def eigenvalues(outputs: Tensor) -> Tensor:
@@ -202,29 +224,34 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
         device: Where to train.
 
     Returns:
-        ``spectrum`` (method, steps, index) of the first layer's output, ``linear_spectrum`` of what its activation is
-        applied to, their ``rank`` and ``linear_rank`` (method, steps, cut), ``accuracy`` on the batch and
-        ``train_accuracy`` (method, steps).
+        ``spectrum`` (model, steps, index) of the first layer's output, ``noisy_spectrum`` of its output for inputs with
+        the noise of the training, ``linear_spectrum`` of what the activation is applied to; their ``rank``,
+        ``noisy_rank`` and ``linear_rank`` (model, steps, cut); ``accuracy`` on the batch and ``train_accuracy`` (model,
+        steps).
     """
     weights, drawn, activation = students(shard, device), sample(shard), shard["activation"]
-    batch, x = classifier.with_ones(drawn["batch"]), classifier.with_ones(drawn["x"])
+    batch, noisy, x = (classifier.with_ones(drawn[name]) for name in ("batch", "batch_noisy", "x_noisy"))
 
     def accuracy(inputs: Tensor, labels: Tensor) -> np.ndarray:
         right = classifier.logits(weights, inputs, activation).argmax(-2) == labels
         return right.double().mean(-1).T.numpy()
 
-    dims = ("method", "steps")
+    dims = ("model", "steps")
     found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "accuracy": (dims, accuracy(batch, drawn["batch_labels"])),
         "train_accuracy": (dims, accuracy(x, drawn["labels"])),
     }
-    outputs = {"": classifier.features(weights, batch, activation), "linear_": classifier.arguments(weights, batch)}
+    outputs = {
+        "": classifier.features(weights, batch, activation),
+        "noisy_": classifier.features(weights, noisy, activation),
+        "linear_": classifier.arguments(weights, batch),
+    }
     for name, output in outputs.items():
         values = eigenvalues(output).transpose(0, 1)
         ranks = torch.stack([rank_at(values, cut) for cut in CUTS], dim=-1)
         found[f"{name}rank"] = ((*dims, "cut"), ranks.numpy())
         found[f"{name}spectrum"] = ((*dims, "index"), values.float().numpy())
-    coords = {"method": list(METHODS), "steps": shard["at"], "cut": list(CUTS)}
+    coords = {"model": list(MODELS), "steps": shard["at"], "cut": list(CUTS)}
     return xr.Dataset(found, coords={**coords, "index": np.arange(1, shard["hidden"] + 1)})
 
 
@@ -257,7 +284,7 @@ def describe(result: xr.Dataset, config: Setting) -> xr.Dataset:
     Returns:
         The same result.
     """
-    for name in ("rank", "linear_rank"):
+    for name in ("rank", "noisy_rank", "linear_rank"):
         result[name].attrs.update(long_name="eigenvalues of the covariance matrix above the cut", units="1")
     for name in ("hidden", "samples", "batch", "lr", "decay", "sigma0"):
         result.attrs[name] = getattr(config, name)

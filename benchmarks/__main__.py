@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import products, reference
+from benchmarks.b2 import bench_b2
 from benchmarks.timing import Timing, timed
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a3a, a8
@@ -101,6 +102,7 @@ def bench_a8(repeats: int = 1, steps: int = 1500) -> Timing:
 BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "A3a": bench_a3a,
     "A8": bench_a8,
+    "B2": bench_b2,
     "HVP": products.bench_hvp,
 }
 

@@ -3,12 +3,14 @@ r"""Figure B10 (paper B, Figure 10): rank against label noise and input noise, w
 Setting: :mod:`symtheory.figures.teacher`. A fraction of the training labels is replaced by another class, drawn evenly;
 or Gaussian noise is added to the training inputs, once, after they were labelled. The rank is measured on samples
 without noise. The paper leaves open the input dimension (here 20), whether the input noise is drawn anew in each step
-(here not), and all that :mod:`symtheory.figures.b2` lists; the choices are the same. Both activations are run.
+(here not) or is there already when the teacher labels (here not), whether the rank is measured on noisy samples (here
+not, but both are kept), and all that :mod:`symtheory.figures.b2` lists; the choices are the same. Both activations are
+run. The *variants* change one of these each, with the first seed, for no noise and the most of either kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -38,11 +40,13 @@ class Settings(teacher.Setting):
         dim: Input dimension.
         label_noise: Fractions of changed labels, from 0.
         input_noise: Standard deviations, from 0; as many.
+        variants: Names among :data:`VARIANTS`.
     """
 
     dim: int = 20
     label_noise: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)
     input_noise: tuple[float, ...] = (0.0, 0.4, 0.8, 1.2, 1.6)
+    variants: tuple[str, ...] = ("input noise anew in every step", "input noise before labelling", "five times the dim")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +58,25 @@ class Settings(teacher.Setting):
                 f"{self.dim}, {levels}",
                 "see symtheory.figures.b10.Settings",
             )
+        unknown = sorted(set(self.variants) - set(VARIANTS))
+        if unknown:
+            raise SymtheoryError(f"variants among {sorted(VARIANTS)}", f"{unknown}", "name those, or none")
+
+
+def _noise(kind: str, shard: Shard) -> Shard:
+    """Another way for the noise to come into the inputs; without noise there is no other way."""
+    return {**shard, "noise": kind} if shard["input_noise"] else shard
+
+
+#: What a variant does to a shard.
+VARIANTS: dict[str, Callable[[Shard], Shard]] = {
+    "input noise anew in every step": partial(_noise, "every step"),
+    "input noise before labelling": partial(_noise, "before labels"),
+    "five times the dim": lambda shard: {**shard, "dim": 5 * shard["dim"]},
+}
+
+#: Noise of the variants' shards: none, or the most of a kind.
+EXTREMES = ("none", *NOISES)
 
 
 class B10(Figure):
@@ -70,11 +93,11 @@ class B10(Figure):
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
             hidden=40, classes=4, samples=600, batch=200, steps=120, seeds=(0,), dim=8, sigma0=0.1,
-            label_noise=(0.0, 0.8), input_noise=(0.0, 1.6),
+            label_noise=(0.0, 0.8), input_noise=(0.0, 1.6), variants=("input noise anew in every step",),
         ),
         "page": Settings(
             samples=2000, steps=400, seeds=(0,), activations=("tanh",), label_noise=(0.0, 0.4, 0.8),
-            input_noise=(0.0, 0.8, 1.6),
+            input_noise=(0.0, 0.8, 1.6), variants=(),
         ),
         "paper": Settings(),
     }  # fmt: skip
@@ -82,17 +105,24 @@ class B10(Figure):
     finding: ClassVar[str] = "TODO."
 
     def shards(self, config: Settings) -> list[Shard]:
-        """One shard per activation, seed, kind of noise and level.
+        """One shard per activation, seed, kind of noise and level, then per variant, activation and extreme.
 
         Args:
             config: Settings.
 
         Returns:
-            Settings of the shards; those without noise appear twice, and executors compute equal shards once.
+            Settings of the shards; those without noise appear again, and executors compute equal shards once.
         """
         plain = [config.shard(a, s, config.dim) for a in config.activations for s in config.seeds]
         levels = {"label": config.label_noise, "input": config.input_noise}
-        return [{**shard, f"{kind}_noise": v} for shard in plain for kind in NOISES for v in levels[kind]]
+        main = [{**shard, f"{kind}_noise": v} for shard in plain for kind in NOISES for v in levels[kind]]
+        first = [config.shard(a, config.seeds[0], config.dim) for a in config.activations]
+        return main + [
+            VARIANTS[v]({**shard, f"{kind}_noise": levels[kind][-1]} if kind in levels else shard)
+            for v in config.variants
+            for shard in first
+            for kind in EXTREMES
+        ]
 
     def run(self, config: Settings, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
         """Train everything.
@@ -104,7 +134,8 @@ class B10(Figure):
 
         Returns:
             What :func:`symtheory.figures.teacher.compute` measures, over (activation, seed, noise, level), with the
-            amount of noise in ``amount`` (noise, level).
+            amount of noise in ``amount`` (noise, level); the same for the variants after their last step, under
+            ``variant_*`` (variant, activation, extreme).
         """
         runner = InProcess() if executor is None else executor
         parts = runner.map(self.id, partial(teacher.compute, device=device), self.shards(config))
@@ -114,7 +145,12 @@ class B10(Figure):
             "noise": NOISES,
             "level": range(len(config.label_noise)),
         }
-        result = teacher.grid(parts, axes)
+        count = len(config.activations) * len(config.seeds) * len(NOISES) * len(config.label_noise)
+        result = teacher.grid(parts[:count], axes)
+        if config.variants:
+            axes = {"variant": config.variants, "activation": config.activations, "extreme": EXTREMES}
+            extra = teacher.grid([part.isel(steps=-1, drop=True) for part in parts[count:]], axes)
+            result = result.merge(extra.rename({k: f"variant_{k}" for k in extra.data_vars}), join="exact")
         result["amount"] = (("noise", "level"), np.array([config.label_noise, config.input_noise]))
         result["amount"].attrs.update(long_name="fraction of changed labels, or standard deviation", units="1")
         result.attrs["dim"] = config.dim
@@ -138,17 +174,7 @@ class B10(Figure):
                 for m in teacher.MODELS
                 for n in NOISES
             }
-            label, noisy = ratio["vanilla", "label"], ratio["vanilla", "input"]
-            verdicts += [
-                Verdict(
-                    f"{activation}: vanilla's rank with the most label noise over that without",
-                    label, 0.9, control=1 / label, factor=1.2,
-                ),
-                Verdict(
-                    f"{activation}: vanilla's rank without input noise over that with the most",
-                    1 / noisy, 0.9, control=noisy, factor=1.2,
-                ),
-            ]  # fmt: skip
+            verdicts += _vanilla(str(activation), ratio["vanilla", "label"], ratio["vanilla", "input"])
             verdicts += [
                 Verdict(
                     f"{activation}: relative change of syre's rank by the most {n} noise (control: vanilla's)",
@@ -156,4 +182,30 @@ class B10(Figure):
                 )
                 for n in NOISES
             ]  # fmt: skip
+        if "variant" in result.dims:
+            # measured on samples with noise or without, whichever suits the claim better
+            kinds = [result[f"variant_{kind}"].sel(cut=CUT, model="vanilla") for kind in ("rank", "noisy_rank")]
+            plain = kinds[0].sel(extreme="none").clip(min=1)
+            label = np.minimum(*(k.sel(extreme="label") for k in kinds)) / plain
+            noisy = np.maximum(*(k.sel(extreme="input") for k in kinds)) / plain
+            for variant in result["variant"].values:
+                for activation in result["activation"].values:
+                    point = {"variant": variant, "activation": activation}
+                    both = _vanilla(f"{activation}, {variant}", float(label.sel(point)), float(noisy.sel(point)))
+                    verdicts += both if variant == "five times the dim" else both[1:]
         return verdicts
+
+
+def _vanilla(name: str, label: float, noisy: float) -> list[Verdict]:
+    """Label noise has to lower vanilla's rank, input noise to raise it: both relative to no noise."""
+    label, noisy = max(label, 1e-3), max(noisy, 1e-3)
+    return [
+        Verdict(
+            f"{name}: vanilla's rank with the most label noise over that without",
+            label, 0.9, control=1 / label, factor=1.2,
+        ),
+        Verdict(
+            f"{name}: vanilla's rank without input noise over that with the most",
+            1 / noisy, 0.9, control=noisy, factor=1.2,
+        ),
+    ]  # fmt: skip

@@ -265,7 +265,7 @@ def grid(parts: Sequence[xr.Dataset], axes: Mapping[str, Sequence[Any]]) -> xr.D
     Returns:
         The dataset with the axes in front.
     """
-    for name, values in reversed(axes.items()):
+    for name, values in reversed(list(axes.items())):
         along = xr.DataArray(list(values), dims=name)
         step = len(values)
         parts = [xr.concat(parts[i : i + step], dim=along, join="exact") for i in range(0, len(parts), step)]

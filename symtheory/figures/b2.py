@@ -163,9 +163,13 @@ class B2(Figure):
             ]  # fmt: skip
         if "variant" in result.dims:
             others = result["variant_rank"].sel(cut=CUT)
-            for point in others.stack(case=("variant", "activation")).transpose("case", ...):
-                name = f"{point['activation'].item()}, {point['variant'].item()}: vanilla's gain as a share of syre's"
-                verdicts.append(_share(name, *(point.sel(model=m).values for m in teacher.MODELS)))
+            for variant in result["variant"].values:
+                for activation in result["activation"].values:
+                    point = others.sel(variant=variant, activation=activation)
+                    vanilla, syre = (point.sel(model=m).values for m in teacher.MODELS)
+                    if vanilla[0] < result.attrs["hidden"]:  # at full rank there is no collapse to cure
+                        name = f"{activation}, {variant}: vanilla's gain of rank as a share of syre's"
+                        verdicts.append(_share(name, vanilla, syre))
         return verdicts
 
 

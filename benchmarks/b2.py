@@ -92,10 +92,14 @@ def loop(shard: Shard, sigma0: float, steps: int) -> tuple[Params, list[float]]:
 
 
 def bench_b2(repeats: int = 1, steps: int = 30) -> Timing:
-    """Figure B2 without its variants: every activation, seed, dimension and student.
+    """Figure B2, its first seed without variants: every activation, dimension and student.
 
-    The loop runs on one thread and on two, and the fastest step of either counts; the sweep runs whole, in two
-    processes of one thread each, and everything in it counts.
+    The loop runs on one thread and on two, and the fastest step of either counts; the sweep runs all its steps, in two
+    processes of one thread each, and everything in it counts, the start of the processes too.
+
+    The weights are compared for tanh. With ReLU a rounding that moves one sample across a kink, or turns the sign of a
+    gradient close to zero that Adam then scales up, sends two runs apart, the loop in single and in double precision
+    too; tests compare ReLU in double precision.
 
     Args:
         repeats: Runs of the sweep.
@@ -105,7 +109,8 @@ def bench_b2(repeats: int = 1, steps: int = 30) -> Timing:
         The timing.
     """
     figure = B2()
-    config = figure.presets["paper"].with_changes(variants=())
+    config = figure.presets["paper"]
+    config = config.with_changes(variants=(), seeds=config.seeds[:1])
     total, error, before = 0.0, 0.0, torch.get_num_threads()
     for activation in config.activations:
         for dim in config.dims:
@@ -120,6 +125,7 @@ def bench_b2(repeats: int = 1, steps: int = 30) -> Timing:
                 torch.set_num_threads(before)
                 total += min(best) * config.steps * len(config.seeds)
                 ours = as_layers({k: fast[k][0, i] for k in fast})
-                error = max(error, *(relative_error(ours[k], slow[k]) for k in slow))
+                if activation == "tanh":
+                    error = max(error, *(relative_error(ours[k], slow[k]) for k in slow))
     sweep = [timed(lambda: figure.run(config, executor=ProcessPool(jobs=CORES))) for _ in range(repeats)]
     return Timing("B2", total / median(sweep), median(sweep), total, steps, error)

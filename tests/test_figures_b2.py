@@ -95,6 +95,10 @@ def test_label_noise_changes_that_many_labels_and_more_of_the_same():
     assert float((some != clean).double().mean()) == pytest.approx(0.3, abs=0.03)
     assert float((more != clean).double().mean()) == pytest.approx(0.8, abs=0.03)
     assert torch.equal(more[some != clean], some[some != clean])
+    one = shard(samples=4000)
+    weights, x = teacher.network(7, 12, 4, torch.Generator().manual_seed(one["seed"])), teacher.sample(one)["x"]
+    h = torch.tanh(x @ weights["a"][:-1] + weights["a"][-1])
+    assert torch.equal((h @ weights["b"].T + weights["c"].T).argmax(1), clean)
 
 
 def test_input_noise_comes_after_the_labels_or_before():

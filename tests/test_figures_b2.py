@@ -1,5 +1,7 @@
 """Figures B2 and B10: training is the plain loop's, noise does what it says, checks can fail."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,11 @@ from symtheory.engine.updates import adam
 from symtheory.errors import SymtheoryError
 from symtheory.figures import b2, b10, teacher
 
-SMALL = {"hidden": 12, "classes": 4, "samples": 150, "batch": 60, "steps": 40}
+SMALL: dict[str, Any] = {"hidden": 12, "classes": 4, "samples": 150, "batch": 60, "steps": 40}
 FIGURES = {"B2": b2.B2(), "B10": b10.B10()}
 
 
-def shard(activation="tanh", dim=7, **changes):
+def shard(activation: classifier.Activation = "tanh", dim: int = 7, **changes: Any) -> dict[str, Any]:
     return {**teacher.Setting(**SMALL).shard(activation, 3, dim), "sigma0": [0.0, 0.3], "at": [15, 40], **changes}
 
 

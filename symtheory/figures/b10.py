@@ -184,10 +184,10 @@ class B10(Figure):
             ]  # fmt: skip
         if "variant" in result.dims:
             # measured on samples with noise or without, whichever suits the claim better
-            kinds = [result[f"variant_{kind}"].sel(cut=CUT, model="vanilla") for kind in ("rank", "noisy_rank")]
-            plain = kinds[0].sel(extreme="none").clip(min=1)
-            label = np.minimum(*(k.sel(extreme="label") for k in kinds)) / plain
-            noisy = np.maximum(*(k.sel(extreme="input") for k in kinds)) / plain
+            names = ("variant_rank", "variant_noisy_rank")
+            kinds = xr.concat([result[k].sel(cut=CUT, model="vanilla") for k in names], dim="kind")
+            kinds = kinds / result["variant_rank"].sel(cut=CUT, model="vanilla", extreme="none").clip(min=1)
+            label, noisy = kinds.sel(extreme="label").min("kind"), kinds.sel(extreme="input").max("kind")
             for variant in result["variant"].values:
                 for activation in result["activation"].values:
                     point = {"variant": variant, "activation": activation}

@@ -32,6 +32,10 @@ CUT = 1e-4
 SHARE = 0.5
 
 
+#: A variant is judged only if vanilla's rank at the lower dimension is below this share of the hidden units.
+FULL = 0.95
+
+
 @dataclass(frozen=True)
 class Settings(teacher.Setting):
     """Settings of the figure.
@@ -170,7 +174,7 @@ class B2(Figure):
                 for activation in result["activation"].values:
                     point = others.sel(variant=variant, activation=activation)
                     vanilla, syre = (point.sel(model=m).values for m in teacher.MODELS)
-                    if vanilla[0] < result.attrs["hidden"]:  # at full rank there is no collapse to cure
+                    if vanilla[0] < FULL * result.attrs["hidden"]:  # otherwise there is no collapse to cure
                         name = f"{activation}, {variant}: vanilla's gain of rank as a share of syre's"
                         verdicts.append(_share(name, vanilla, syre))
         return verdicts

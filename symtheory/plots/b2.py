@@ -65,7 +65,7 @@ def figure_b2(result: xr.Dataset) -> Figure:
 
 
 def plot_b10(result: xr.Dataset, ax: Axes, activation: str, noise: str) -> Axes:
-    """Rank against one kind of noise for one activation.
+    """Rank against one kind of noise for one activation; dashed, measured on inputs with that noise.
 
     Args:
         result: From :class:`symtheory.figures.b10.B10`.
@@ -78,9 +78,15 @@ def plot_b10(result: xr.Dataset, ax: Axes, activation: str, noise: str) -> Axes:
     """
     rank = result["rank"].isel(steps=-1).sel(cut=b10.CUT, activation=activation, noise=noise)
     _curves(rank, result["amount"].sel(noise=noise), ax)
-    top = result["rank"].isel(steps=-1).sel(cut=b10.CUT, activation=activation).max()
+    noisy = result["noisy_rank"].isel(steps=-1).sel(cut=b10.CUT, activation=activation)
+    if noise == "input":
+        for model, (color, marker, _) in _MODELS.items():
+            mean = noisy.sel(noise=noise, model=model).mean("seed")
+            options = {"color": color, "marker": marker, "markerfacecolor": "none", "markersize": 4.5}
+            ax.plot(result["amount"].sel(noise=noise), mean, "--", label=f"{model}, noisy samples", **options)
+    top = max(float(rank.max()), float(noisy.max()))
     labels = {"label": "fraction of changed labels", "input": "standard deviation of the input noise"}
-    ax.set(xlabel=labels[noise], ylabel=f"rank, {_NAMES[activation]}", ylim=(0, float(top) * 1.1))
+    ax.set(xlabel=labels[noise], ylabel=f"rank, {_NAMES[activation]}", ylim=(0, top * 1.1))
     return ax
 
 
@@ -100,5 +106,5 @@ def figure_b10(result: xr.Dataset) -> Figure:
         for row, activation in zip(grid, kinds, strict=True):
             for ax, noise in zip(row, b10.NOISES, strict=True):
                 plot_b10(result, ax, activation, noise)
-        grid[0][1].legend(loc="lower left")
+        grid[0][1].legend(loc="lower right", ncols=2)
     return figure

@@ -112,8 +112,8 @@ class B10(Figure):
     }  # fmt: skip
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
-        "Label noise lowers both ranks, vanilla's more; strong input noise raises vanilla's only if the rank is measured "
-        "on noisy samples or the dimension is larger, and weaker input noise lowers both."
+        "Label noise lowers both ranks, vanilla's more; weak input noise lowers both too, and strong input noise raises "
+        "vanilla's only if the rank is measured on noisy samples or the dimension is larger."
     )
 
     def shards(self, config: Settings) -> list[Shard]:

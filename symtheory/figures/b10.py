@@ -112,7 +112,7 @@ class B10(Figure):
     }  # fmt: skip
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
-        "Label noise lowers both ranks, vanilla's more; weak input noise lowers both too, and strong input noise raises "
+        "Label noise lowers both ranks, vanilla's more; weak input noise lowers both too, and strong noise raises "
         "vanilla's only if the rank is measured on noisy samples or the dimension is larger."
     )
 

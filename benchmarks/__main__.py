@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b3c, b4, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "A4": a4.bench_a4,
     "A8": a8.bench_a8,
     "A9": a9.bench_a9,
+    "B2": b2.bench_b2,
     "B3c": b3c.bench_b3c,
     "B4": b4.bench_b4,
     "HVP": products.bench_hvp,

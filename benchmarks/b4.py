@@ -98,11 +98,7 @@ def fast(
 
 
 def bench_b4(repeats: int = 3, steps: int = 500) -> Timing:
-<<<<<<< HEAD
-    """Figure B4: every method, hyperparameter, seed and variant for both matrices, on two processes, and its measures.
-=======
     """Figure B4: every method, hyperparameter, seed and variant for both matrices, measured too, on two processes.
->>>>>>> fig/b4
 
     Args:
         repeats: Slices of the loop, of which the fastest counts.

@@ -108,11 +108,7 @@ def test_unknown_names_are_refused():
     with pytest.raises(SymtheoryError, match="a preset among"):
         preset_of(FIGURES["A1"], "huge")
     with pytest.raises(SymtheoryError, match="a figure among A1, A2, A3a"):
-<<<<<<< HEAD
-        gallery.figure("Z9")
-=======
         gallery.figure("A99")
->>>>>>> fig/attention
 
 
 @pytest.mark.parametrize("name", FIGURES)

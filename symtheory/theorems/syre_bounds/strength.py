@@ -10,8 +10,10 @@ $$\Delta = 4\gamma\,n^TD[(I-P)\theta+\theta^*-\theta_0], \qquad P\nabla\tilde\el
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import erf, sqrt
 
+import torch
 from sympy import Symbol
 from torch import Tensor
 from torch.func import grad
@@ -173,10 +175,21 @@ def printed_frame() -> Verdict:
         z = z - grad(trained)(z) / grad(grad(trained))(z)
     assert abs(float(grad(trained)(z))) < 1e-12 < float(grad(grad(trained))(z))
     phi = z + bias
-    printed = (trained(z) - trained(-z)) / phi.abs()
+    printed = (trained(z) - trained(-z)) / z.abs()
     true = (trained(z) - trained(-phi - bias)) / phi.abs()
     assert abs(float(true + 4 * gamma * bias)) < 1e-9
     return Verdict("eq. (52) equals eq. (53)", float((printed - true).abs() / true.abs()), 1e-9)
+
+
+def printed_second_term() -> Verdict:
+    r"""Eqs. (57), (58): is the second term, at $D = I$ the only one, $\Theta(z_\perp^TD(\theta^*-\theta_0))$ whatever $\gamma$ is?
+
+    Returns:
+        Verdict on the fall of the measured difference when $\gamma$ is a hundred times smaller, which must fail.
+    """
+    c = replace(case("basis", 0), stretch=torch.ones_like(case("basis", 0).stretch))
+    strong, weak = (measured_difference(replace(c, gamma=g), c.point) for g in (1.0, 0.01))
+    return Verdict("the second term of eq. (57) does not depend on gamma", abs(1 - float(weak / strong)), 0.5, seed=0)
 
 
 def printed_footnote(draws: int = 2000) -> Verdict:
@@ -291,6 +304,15 @@ STRENGTH = Theorem(
                 kind="proof",
             ),
             Erratum(
+                where="Proof of Theorem 3, eqs. (57), (58)",
+                printed=r"$\dots+\Theta(z_\perp^TD(\theta^*-\theta_0))$ and $\dots+\Omega(\sigma_0\|z_\perp\|)$.",
+                true=r"Both terms carry $\gamma$, as eq. (59) has it again.",
+                counterexample=r"$D = I$: with $\gamma = 0.01$ for 1 the difference is a hundred times smaller.",
+                consequence="None for the theorem; a bias alone, without decay, removes nothing.",
+                check="symtheory.theorems.syre_bounds.strength.printed_second_term",
+                kind="proof",
+            ),
+            Erratum(
                 where="Footnote 4 with Theorem 3",
                 printed=r"$\Omega$ in the sense of a probability that tends to 1.",
                 true=r"For a reflection of rank 1, $\Pr(|\Delta|\le c\gamma\sigma_0) = \mathrm{erf}(c/(4\sqrt2))>0$ in any dimension: $\Omega$ in probability, with a $c$ for each confidence.",
@@ -314,6 +336,7 @@ STRENGTH = Theorem(
     counterexamples={
         "eq. (55)": printed_factor,
         "frame": printed_frame,
+        "eq. (57)": printed_second_term,
         "footnote 4": printed_footnote,
     },
 )

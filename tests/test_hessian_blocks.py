@@ -319,6 +319,14 @@ def test_the_critical_decay_is_where_collapse_begins(xi, lr):
 
 
 @rate_law
+def test_the_second_order_decay_is_close_where_curvatures_spread():
+    """The variance enters with its right weight: three times as much would be off by a tenth."""
+    found = critical_weight_decay(torch.tensor([-1.2, 0.3, -0.6, 0.1]).double(), 0.2)
+    assert found.second_order == pytest.approx(0.157312, abs=1e-6)
+    assert found.exact == pytest.approx(0.157815, abs=1e-6)
+
+
+@rate_law
 @given(st.floats(0.05, 1.0))
 def test_eq_five_becomes_exact_when_noise_dominates(noise):
     """With symmetric noise of size b and drift -c, rate = 2 c / b^2 up to relative order c^2 / b^2."""

@@ -438,3 +438,18 @@ def test_the_experiments_can_fail(experiment):
         wrong = result.assign(bound=result["bound"] + 0.1, exponent=-result["exponent"])
     found = figure.check(wrong)
     assert sum(not v.holds for v in found) >= len(found) / 2
+
+
+@pytest.mark.claim("B.C1", role="verify")
+@pytest.mark.parametrize("stretch", [0.5, 2.0])
+def test_the_slope_scales_with_the_smallest_entry_of_d(stretch):
+    """Counted gradients of the decay across the first three of five parameters, where D has its smallest entries."""
+    gamma, epsilon, draws = 0.1, 0.2, 4000
+    d = torch.tensor([stretch] * 3 + [stretch + 1] * 2).double()
+    sigma0 = slope_required_bias(epsilon, 0.8, gamma, 3, stretch=stretch)
+    bias, origin = sigma0 * normal(generator_of(0), draws, 5), torch.zeros(5).double()
+    decay = lambda v, b: gamma * (d * (v - b).square()).sum()  # noqa: E731
+    slopes = torch.func.vmap(torch.func.grad(decay), in_dims=(None, 0))(origin, bias)
+    found = clopper_pearson(int((slopes[:, :3].norm(dim=1) > epsilon).sum()), draws)
+    assert found.low < 0.8 < found.high
+    assert slope_probability(epsilon, gamma, sigma0, 3, stretch=stretch) == pytest.approx(0.8, abs=1e-9)

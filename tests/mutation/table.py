@@ -227,6 +227,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "the slope taken for the difference, twice as large",
         "tests/test_syre_bounds.py",
     ),
+    Mutant(
+        "theorems/syre_bounds/search.py",
+        "max_nfev=BUDGET,",
+        "max_nfev=1,",
+        "a search for surviving reflections that never moves",
+        "tests/test_theorems.py -k 'B.T1-decay or B.T2-distinct'",
+    ),
     # --- Hessian blocks and dynamics --------------------------------------------------------------------------------
     Mutant(
         "theorems/hessian_blocks/blocks.py",

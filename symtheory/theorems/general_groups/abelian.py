@@ -331,7 +331,7 @@ ABELIAN = Theorem(
             "orthogonal representation": r"$\rho(g)^T\rho(g) = I$ (missing in print)",
         },
         verdict="holds as corrected",
-        correction=r"At most $m = \sum_pd_p(U)$ isotypic blocks separate the elements of $U$ ($d_p$ cyclic factors of $p$-power order), and every nontrivial subgroup "
+        correction=r"For $D = I$ and a faithful representation (else take the quotient by what acts trivially), at most $m = \sum_pd_p(U)$ isotypic blocks separate the elements of $U$ ($d_p$ cyclic factors of $p$-power order), and every nontrivial subgroup "
         r"breaks one of them entirely: $\min_V\Delta_V\ge2\gamma\min_{k\le m}\|E_k\theta_0\|$, of order $\gamma\sigma_0m^{-1}$ at worst. $|\Gamma(U)| = \max_pd_p$ is too small "
         r"a number for it.",
         chapter="general_groups",

@@ -260,9 +260,9 @@ MINIMAL = Theorem(
             "orthogonal representation": r"$\rho(g)^T\rho(g) = I$ (missing in print)",
         },
         verdict="holds as corrected",
-        correction=r"For an orthogonal representation $\min_{1\neq V\le U}\Delta_V = \min_M\Delta_M$ over the subgroups $M$ of prime order, and "
+        correction=r"For $D = I$ and an orthogonal representation $\min_{1\neq V\le U}\Delta_V = \min_M\Delta_M$ over the subgroups $M$ of prime order, and "
         r"$\Pr(\min_V\Delta_V\le\epsilon)\le\sum_M\Pr(\chi_{r_M}\le\epsilon/(2\gamma\sigma_0))$: the strength falls as $Z^{-1/r}$, $r$ the smallest rank. "
-        r"The printed $Z^{-1}$ is right for rank 1; the factor $\mathrm{rank}(I-\bar V)$ refers to no particular $V$ and is wrong where it is large.",
+        r"The printed $Z^{-1}$ is right for rank 1; the factor $\mathrm{rank}(I-\bar V)$ refers to no particular $V$ and is wrong where it is large. For another $D$ and a point fixed in advance replace $\sigma_0$ by $\sigma_0\min D_{ii}$.",
         chapter="general_groups",
         remark=r"$Z<|G|$ since minimal subgroups share only the identity; $Z = 0$ for the trivial group. Any representation becomes orthogonal "
         r"in suitable coordinates (`orthogonalised`), but the decay is then no longer isotropic.",
@@ -280,7 +280,7 @@ MINIMAL = Theorem(
             Erratum(
                 where="Theorem 5, parts 2 to 4",
                 printed="The minimum is over every subgroup of $U$.",
-                true="Over the nontrivial ones.",
+                true="Over those that act nontrivially.",
                 counterexample=r"$V = 1$: $\bar V = I$ and $\Delta_V = 0$.",
                 consequence="A loop over all subgroups has to leave out the first.",
                 check="symtheory.theorems.general_groups.minimal.printed_trivial",

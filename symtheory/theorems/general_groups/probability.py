@@ -301,7 +301,7 @@ PROBABILITY = Theorem(
         verdict="holds as corrected",
         correction=r"With $m$ pieces for $|\Gamma(U)|$: the minimal subgroups for any group, or for an abelian one at most $\sum_pd_p(U)$ separating blocks. "
         r"$\gamma\sigma_0\ge\epsilon m/(\sqrt{2\pi}(1-\delta))$ suffices, and less where the ranks are larger (`removal_bias`). $V\neq1$ and an orthogonal "
-        r"representation are meant.",
+        r"representation are meant, and $D = I$; for another $D$ and a point fixed in advance divide by $\min D_{ii}$.",
         chapter="general_groups",
         remark=r"The strength does not depend on the point as long as it is fixed by $U$, so the point may follow the bias; in Theorem 4, for "
         r"differences, it may not.",

@@ -296,7 +296,7 @@ REMOVAL = Theorem(
             Erratum(
                 where="eq. (12), against eqs. (70) to (73)",
                 printed=r"$I-\bar V$ in the definition, $(I-\bar V)^T$ in the proof.",
-                true=r"$(I-\bar V)^T$; the two are equal exactly if the representation is orthogonal in the metric of the decay.",
+                true=r"$(I-\bar V)^T$; the two are equal if the representation is orthogonal in the metric of the decay.",
                 counterexample=r"$S_4$ in a skew basis: $(I-\bar V)\nabla\ell\neq0$ at a fixed point of an invariant loss, without any bias.",
                 consequence="Transpose the Reynolds projector, or orthogonalise the representation first.",
                 check="symtheory.theorems.general_groups.removal.printed_projector",

@@ -115,11 +115,14 @@ def _control_exists(seed: int) -> Verdict:
 def noise_can_repel() -> Verdict:
     r"""Noise is said to make mirrors more attractive: with $h\in\{0, 3\}$ and $\lambda = 0.9$ GD is attracted, SGD escapes.
 
-    GD multiplies by $1 - 1.35$; SGD by 1 or $-1.7$, an exponent of $\tfrac12\log1.7>0$.
+    GD multiplies by $1 - 1.35$; SGD by 1 or $-1.7$, an exponent of $\tfrac12\log1.7>0$. With $h\in\{-3, 2\}$ and $\lambda = 1$, a saddle, both
+    escape, and SGD faster.
 
     Returns:
         Verdict on SGD being attracted as GD is, which must fail.
     """
+    saddle = 1 - torch.tensor([-3.0, 2.0], dtype=torch.float64)
+    assert float(saddle.abs().log().mean()) > float(saddle.mean().abs().log()) > 0
     factors = 1 - 0.9 * torch.tensor([0.0, 3.0], dtype=torch.float64)
     gd = abs(float(factors.mean())) < 1
     logs = log_distance(factors, 2000, generator_of(0))
@@ -209,7 +212,8 @@ COLLAPSE = Theorem(
                 "SGD noise makes these stationary conditions more attractive.",
                 true=r"For $\lambda\max h\le1$: $\mathbb E\log|1-\lambda h|\le\log|1-\lambda\mathbb Eh|$. Otherwise either can happen.",
                 counterexample=r"$h\in\{0, 3\}$ with equal chances, $\lambda = 0.9$: GD multiplies by $-0.35$ and is attracted, SGD has the "
-                r"exponent $\tfrac12\log1.7>0$ and escapes.",
+                r"exponent $\tfrac12\log1.7>0$ and escapes. And from a saddle: $h\in\{-3, 2\}$, $\lambda = 1$, GD escapes at the rate $\log1.5$, SGD "
+                r"at $\log2$, faster.",
                 consequence="Raising the learning rate to induce sparsity works up to a point, and beyond it destroys it.",
                 check="symtheory.theorems.hessian_blocks.collapse.noise_can_repel",
             ),

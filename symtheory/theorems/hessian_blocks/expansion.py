@@ -17,6 +17,7 @@ from torch import Tensor
 from symtheory.engine.model import Batch, Loss, evaluate
 from symtheory.engine.operators import hvp_of
 from symtheory.engine.symbolic import derivative_at_zero, identity, matrices
+from symtheory.spec import sign_flip
 from symtheory.spec.claim import Claim, Erratum
 from symtheory.spec.mirror import Mirror
 from symtheory.spec.numerics import largest
@@ -178,6 +179,24 @@ def fourteen_is_not_small_o() -> Verdict:
     return Verdict("eq. (14): remainder / s^4 vanishes", float(quotient(1e-3)), 1e-6, settings={"s": 1e-3})
 
 
+def two_derivatives() -> Verdict:
+    r"""Eq. (3) for a loss that is twice differentiable and non-negative, as the paper has it: $\ell = |s|^{5/2}$.
+
+    Returns:
+        Verdict on the remainder over $s^3$ at $s = 10^{-6}$, which must fail: it is $10^3$, and ten at $10^{-2}$.
+    """
+    mirror, zero = sign_flip({"w": ()}, ["w"]), torch.tensor(0.0, dtype=torch.float64)
+
+    def loss(p: Params, _: Batch) -> Tensor:
+        square = p["w"] ** 2
+        return torch.where(square > 0, square.clamp_min(1e-300) ** 1.25, 0.0)
+
+    one = {"w": torch.ones_like(zero)}
+    far, near = (abs(remainder(loss, mirror, {"w": zero}, None, one, s)) / s**3 for s in (1e-2, 1e-6))
+    assert abs(far - 10) < 1e-6
+    return Verdict("the remainder is o(s^3) with two derivatives", near, 1.0)
+
+
 def foot_as_printed() -> Verdict:
     r"""Below eq. (14), $w^{(0)} = Pw$: then $\ell = \tfrac12(t^2 + s^2)$ at $w = (t, s) = (1, 0.1)$ is off by one half.
 
@@ -246,11 +265,19 @@ EXPANSION = Theorem(
             "four derivatives": r"$\ell$ is four times continuously differentiable along normals (three for $o(s^3)$)",
         },
         verdict="holds as corrected",
-        correction=r"The remainder is $O(s^4)$, with limit $\tfrac1{24}\partial_n^4\ell$ when divided by $s^4$; eq. (3)'s $o(s^3)$ follows, "
+        correction=r"The remainder is $O(s^4)$, with limit $\tfrac1{24}\partial_n^4\ell$ when divided by $s^4$; eq. (3)'s $o(s^3)$ follows, which two derivatives would not give, "
         r"eq. (14)'s $o(s^4)$ does not. The foot is $w_0 = (I-P)w$.",
         chapter="hessian_blocks",
         remark=r"Two derivatives give $o(s^2)$ only: $|s|^{5/2}$.",
         errata=(
+            Erratum(
+                where="eq. (3)",
+                printed=r"The remainder is $o(s^3)$, for losses that are twice differentiable.",
+                true=r"Two derivatives give $o(s^2)$, three $o(s^3)$.",
+                counterexample=r"$\ell = |s|^{5/2}$: the remainder over $s^3$ is 10 at $s = 10^{-2}$ and 1000 at $s = 10^{-6}$.",
+                consequence="For losses with a kink in the second derivative the linear dynamics is good for shorter times.",
+                check="symtheory.theorems.hessian_blocks.expansion.two_derivatives",
+            ),
             Erratum(
                 where="eq. (14)",
                 printed=r"The remainder is $o(s^4)$.",
@@ -279,5 +306,9 @@ EXPANSION = Theorem(
         "foot on the mirror": _control_foot,
         "four derivatives": _control_smooth,
     },
-    counterexamples={"o(s^4)": fourteen_is_not_small_o, "the foot Pw": foot_as_printed},
+    counterexamples={
+        "two derivatives": two_derivatives,
+        "o(s^4)": fourteen_is_not_small_o,
+        "the foot Pw": foot_as_printed,
+    },
 )

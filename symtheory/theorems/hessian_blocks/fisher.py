@@ -1,7 +1,8 @@
-r"""The Fisher information near a mirror: singular on it, of order $s^2$ at a distance $s$.
+r"""The Fisher information near a mirror: singular on it, of order $s^2$ at most at a distance $s$.
 
-On the mirror no per-sample gradient crosses it, so $O^TF = 0$ for $F = \frac1N\sum_x\nabla\ell\nabla\ell^T$. At a distance $s$ the
-components across are of order $s$, and $\operatorname{rank}P$ eigenvalues of $F$ of order $s^2$.
+On the mirror no per-sample gradient crosses it, so $O^TF = 0$ for $F = \frac1N\sum_x\nabla\ell\nabla\ell^T$. At the distance $s$ along a normal
+$n$ the components across are $sPH(x)n + O(s^3)$, so $\operatorname{rank}P$ eigenvalues of $F$ are of order $s^2$ at most, and no more of
+exactly that order than the vectors $PH(x)n$ span. For one tanh neuron they span a line: one exponent is 2, the next 6.
 """
 
 from __future__ import annotations
@@ -65,6 +66,21 @@ def fisher_spectrum(
     return torch.stack([torch.linalg.eigvalsh(empirical_fisher(loss, p, samples)) for p in points])
 
 
+def null_orders(spectra: Tensor, rank: int, distances: Sequence[float]) -> list[float]:
+    r"""Exponents $k_i$ in $\mu_i(s)\sim s^{k_i}$ for each of the $r$ smallest eigenvalues.
+
+    Args:
+        spectra: From :func:`fisher_spectrum`, two rows.
+        rank: Number $r$ of eigenvalues.
+        distances: The two values of $s$.
+
+    Returns:
+        The exponents, largest first as the smallest eigenvalue comes first.
+    """
+    small = spectra[:, :rank].clamp_min(1e-300).log()
+    return [float(v) / log(distances[1] / distances[0]) for v in small[1] - small[0]]
+
+
 def null_order(spectra: Tensor, rank: int, distances: Sequence[float]) -> float:
     r"""Exponent $k$ in $\prod_{i\le r}\mu_i(s)\sim s^{kr}$ for the $r$ smallest eigenvalues.
 
@@ -76,8 +92,7 @@ def null_order(spectra: Tensor, rank: int, distances: Sequence[float]) -> float:
     Returns:
         The exponent.
     """
-    small = spectra[:, :rank].clamp_min(1e-300).log().mean(dim=1)
-    return float(small[1] - small[0]) / log(distances[1] / distances[0])
+    return sum(null_orders(spectra, rank, distances)) / rank
 
 
 def _example(params: Params, batch: Batch) -> Tensor:

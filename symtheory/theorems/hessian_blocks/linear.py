@@ -266,8 +266,9 @@ LINEAR = Theorem(
         },
         verdict="holds as corrected",
         correction=r"Eq. (4) holds up to order $s^3$ a step with $H + 2\gamma$ for $H$. Under GD an eigenvector is multiplied by "
-        r"$1-\lambda(\xi+2\gamma)$ a step, about $e^{-\lambda(\xi+2\gamma)t}$, and GD is attracted if and only if "
-        r"$0<\lambda(\xi+2\gamma)<2$ for *all* eigenvalues (a factor of modulus exactly 1 does not contract).",
+        r"$1-\lambda(\xi+2\gamma)$ a step, about $e^{-\lambda(\xi+2\gamma)t}$, so (4) contracts if and only if "
+        r"$0<\lambda(\xi+2\gamma)<2$ for *all* eigenvalues. GD itself is attracted then, and repelled if some $\lambda(\xi+2\gamma)$ is below 0 or "
+        r"above 2; at exactly 0 or 2 higher orders decide ($\ell = s^4$ has $\xi = 0$ and attracts).",
         chapter="hessian_blocks",
         remark=r"The two motions are not independent both ways: the background feels $s$ at order $s^2$ only, but $H$ follows the "
         "background. Assumption 2 freezes it.",

@@ -271,7 +271,8 @@ SECOND_ORDER = Theorem(
         chapter="hessian_blocks",
         remark=r"The next order is $-\tfrac13\lambda^3\mathbb E[(\xi+2\gamma)^3]$: eq. (5) overestimates the critical rate for a positive third "
         r"moment and underestimates it for a negative one, as long as steps are small. Its denominator is the second moment, noise plus signal squared. With $\mathbb E[\xi+2\gamma]>0$ eq. (5) "
-        r"holds for every $\lambda>0$, the exponent is negative for small $\lambda$ only.",
+        r"holds for every $\lambda>0$, the exponent is negative for small $\lambda$ and perhaps in further windows: for $\xi\in\{1, 100\}$ on $(0, 0.0202)$ and again "
+        r"around $\lambda = 1$, where one factor vanishes.",
         errata=(
             Erratum(
                 where="Appendix C.1, before Theorem 5",
@@ -284,7 +285,7 @@ SECOND_ORDER = Theorem(
             Erratum(
                 where="Section 2.4, before eq. (5)",
                 printed=r"$\Lambda$ is negative for a large learning rate.",
-                true=r"In a window, if at all: $\Lambda\to\infty$ like $\log\lambda$.",
+                true=r"On a bounded set, if at all, in general of several windows: $\Lambda\to\infty$ like $\log\lambda$.",
                 counterexample=r"$\xi\in\{-1, 3\}$ with equal chances: negative below $(\sqrt7-1)/3$, positive above.",
                 consequence="A learning-rate search for collapse needs an upper end.",
                 check="symtheory.theorems.hessian_blocks.second_order.large_rates_escape",

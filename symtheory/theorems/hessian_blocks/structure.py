@@ -219,8 +219,9 @@ BLOCKS = Theorem(
         },
         verdict="holds as corrected",
         correction=r"The theorem holds as printed, on the mirror; if eigenvalues of the two blocks coincide, eigenvectors must be "
-        r"*chosen* inside them. At a distance $s$ the off-diagonal block is of order $s$ and the Fisher information has "
-        r"$\operatorname{rank}P$ eigenvalues of order $s^2$, not zero: both statements are exact on the mirror only.",
+        r"*chosen* inside them. At a distance $s$ the off-diagonal block is of order $s$, and "
+        r"$\operatorname{rank}P$ eigenvalues of the Fisher information are of order $s^2$ at most, in general not zero: both "
+        r"statements are exact on the mirror only.",
         chapter="hessian_blocks",
         remark=r"For $d$ mirrors with $P_iP_j = 0$ there are $d$ blocks of sizes $\operatorname{rank}P_i$ and one for the rest. "
         r"Commuting projections give up to $2^d$. Oblique mirrors tie blocks together, and tied blocks have equal "
@@ -232,12 +233,14 @@ BLOCKS = Theorem(
                 where="Section 2.4, last paragraph",
                 printed="The Fisher information is singular close to any symmetry solution.",
                 true=r"It is singular *on* the mirror, with a null space of dimension $\operatorname{rank}P$ at least. At a distance "
-                r"$s$ these eigenvalues are of order $s^2$ and in general positive.",
+                r"$s$ along $n$ these eigenvalues are of order $s^2$ at most and in general positive. No more of them are of exactly "
+                r"that order than the vectors $PH(x)n$ span: for $u\tanh wx$, of rank 2, one goes like $s^2$ and one like $s^6$.",
                 counterexample=r"$f = w^2x_1 + vx_2 + v^2x_1$, squared loss, $v = 1$: at $w = 0$ the direction of $w$ has Fisher information 0, "
                 r"at $w = 10^{-2}$ it is positive and the matrix is regular.",
-                consequence="A rank test with a tolerance near the machine's calls the matrix regular; the exponent 2 of the "
-                "smallest eigenvalues shows the mirror.",
+                consequence="A rank test with a tolerance near the machine's calls the matrix regular; that "
+                "they vanish with the distance, with exponent 2 or more, shows the mirror.",
                 check="symtheory.theorems.hessian_blocks.fisher.close_is_not_singular",
+                kind="formula",
             ),
             Erratum(
                 where="Section 2.4, last paragraph",

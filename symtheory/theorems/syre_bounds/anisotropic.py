@@ -50,9 +50,9 @@ def _lift(normal_: Tensor, columns: int) -> Tensor:
 
 
 def remaining(
-    loss: BatchLoss, rows: int, columns: int, bias: Tensor, stretch: Tensor, gamma: float, seed: int, starts: int = 2
+    loss: BatchLoss, rows: int, columns: int, bias: Tensor, stretch: Tensor, gamma: float, seed: int, starts: int = 12
 ) -> float:
-    r"""Smallest asymmetry of $\ell_{ar}$ over all reflections $(I-2nn^T)W$ and all their centres.
+    r"""Smallest asymmetry of $\ell_{ar}$ that local searches find, over planes and centres, from random reflections $(I-2nn^T)W$.
 
     Args:
         loss: A loss invariant under rotations of $W$.
@@ -62,7 +62,8 @@ def remaining(
         stretch: Diagonal of $D$.
         gamma: $\gamma$.
         seed: Seed of starts and probes.
-        starts: Number of random planes to start from, beside one that contains the bias.
+        starts: Number of random planes to start from; none is chosen with the bias in mind. One finds a planted symmetry of a
+            3 x 1 matrix nearly always, of a 3 x 2 matrix in about two of three.
 
     Returns:
         The asymmetry in units of the standard deviation of the loss.
@@ -72,14 +73,13 @@ def remaining(
     def removed(z: Tensor) -> Tensor:
         return loss(z + bias) + gamma * (stretch * z.square()).sum(1)
 
-    # a normal orthogonal to every column of the bias if there is one, else the least biased direction
-    values, vectors = torch.linalg.eigh(bias.reshape(rows, columns) @ bias.reshape(rows, columns).T)
-    del values
     best = float("inf")
-    for start in [vectors[:, 0], *(normal(g, rows) for _ in range(starts))]:
+    for _ in range(starts):
+        start = normal(g, rows)
         basis = _lift(start / start.norm(), columns)
-        centre = -basis @ (basis.T @ bias)
-        best = min(best, asymmetry(removed, basis, [centre], seed, free=True))
+        best = min(best, asymmetry(removed, basis, [-basis @ (basis.T @ bias)], seed, free=True))
+        if best < FLOOR:
+            break
     return best
 
 
@@ -136,18 +136,9 @@ def _radial(seed: int, stretch: Tensor, gamma: float = 0.3) -> float:
 
 
 def _control_equal(seed: int) -> Verdict:
-    """Two equal entries: their rotations commute with D, and one reflection of that plane avoids the bias."""
-    g = generator_of(seed)
-    bias, loss = normal(g, 4), rotation_invariant(seed, 4, 1)
-    stretch = torch.tensor([1.0, 1.0, 1.3, 0.8], dtype=torch.float64)
-    n = torch.tensor([float(bias[1]), -float(bias[0]), 0.0, 0.0], dtype=torch.float64)
-    basis = (n / n.norm())[:, None]
-
-    def removed(z: Tensor) -> Tensor:
-        return loss(z + bias) + 0.3 * (stretch * z.square()).sum(1)
-
-    value = asymmetry(removed, basis, [torch.zeros_like(bias)], seed)
-    return Verdict("two equal entries of D", min(1.0, FLOOR / max(value, 1e-300)), ABSENT, seed=seed)
+    """Two equal entries: their rotations commute with D, and one reflection of that plane avoids the bias; it must be found."""
+    stretch = torch.tensor([1.0, 1.0, 1.3], dtype=torch.float64)
+    return Verdict("two equal entries of D", _radial(seed, stretch), ABSENT, seed=seed)
 
 
 def _control_decay(seed: int) -> Verdict:
@@ -321,10 +312,11 @@ ANISOTROPIC = Theorem(
         },
         verdict="holds as corrected",
         correction=r"(1) is $\theta' = 0$ and $P\theta_0 = \theta^\dagger$, where $(\theta^\dagger, P)$ is a symmetry of $\ell$. (2) needs a hypothesis: $\ell$ has no "
-        r"symmetry up to the *quadratic* tilt $\gamma\theta^TPD[(I-P)\theta+\theta']$, which Assumption 1 does not exclude. $D$ drawn at random, "
+        r"symmetry up to the *quadratic* tilt $4\gamma\theta^TPD[(I-P)\theta+\theta']$, which Assumption 1 does not exclude. $D$ drawn at random, "
         r"independently of $\ell$, excludes it for countably many $P$. At most $2^d$ symmetries with $P$ diagonal are left, $d$ the number of parameters.",
         chapter="syre_bounds",
-        remark=r"Rotations, the case the theorem is made for, are searched: over all planes and centres nothing is left.",
+        remark=r"Rotations, the case the theorem is made for, are searched: a local search over planes and centres, from twelve random planes, finds "
+        r"nothing. With $D = I$, or without decay, or with two equal entries, it does find the reflection that is left.",
         errata=(
             Erratum(
                 where="Theorem 2, condition (1)",

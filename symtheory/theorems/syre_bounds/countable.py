@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import torch
 from sympy import Symbol
+from torch import Tensor
 
 from symtheory.engine.symbolic import identity, matrices
 from symtheory.spec.claim import Claim, Erratum
@@ -21,7 +22,7 @@ from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import generator_of, normal, orthonormal
 from symtheory.theorems.syre_bounds.assumptions import softmax_classifier
-from symtheory.theorems.syre_bounds.frames import PAPER
+from symtheory.theorems.syre_bounds.frames import PAPER, reflection_residual
 from symtheory.theorems.syre_bounds.search import ABSENT, FLOOR, Reflected, network_case, plane_case, survival
 
 
@@ -128,6 +129,25 @@ def anchor_sign() -> Verdict:
     return Verdict("l(theta) + gamma |theta + theta_0|^2 is l_r, translated", relative_error(shifted, plus), 1e-12)
 
 
+def centre_of_the_proof() -> Verdict:
+    r"""Eq. (35), $\theta'+\theta_0 = \theta^\dagger$: $\ell = \theta_1^2+\theta_1^4+e^{\theta_2}$, $P = \mathrm{diag}(1, 0)$, $\theta_0 = (0, 1)$.
+
+    The only reflection of this loss is $\theta_1\to-\theta_1$, and no tilt has another: $e^{\theta_2}$ fixes the normal, $\theta_1^4$ the centre.
+
+    Returns:
+        Verdict on $|\theta'+\theta_0-\theta^\dagger|$ for the symmetry with $\theta' = \theta^\dagger = 0$ that $\ell_r$ has, which must fail.
+    """
+    bias, zero = torch.tensor([0.0, 1.0], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    p = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64))
+
+    def loss(v: Tensor) -> Tensor:
+        return v[0] ** 2 + v[0] ** 4 + v[1].exp()
+
+    assert reflection_residual(loss, p, zero, 0) < 1e-12
+    assert reflection_residual(lambda v: loss(v + bias) + 0.3 * (v * v).sum(), p, zero, 0) < 1e-12
+    return Verdict("theta' + theta_0 = theta-dagger", float((zero + bias - zero).norm()), 1e-12)
+
+
 def _prove_countable() -> Proof:
     p, z, zt, c, ct, b, bt, v, vt = matrices(
         "P", r"\theta", r"\theta^T", r"\theta'", r"\theta'^T", r"\theta_0", r"\theta_0^T", "c", "c^T"
@@ -218,6 +238,15 @@ COUNTABLE = Theorem(
                 check="symtheory.theorems.syre_bounds.assumptions.softmax_classifier",
             ),
             Erratum(
+                where="Proof of Theorem 1, eq. (35)",
+                printed=r"$\theta'+\theta_0 = \theta^\dagger_i$ for some $i$.",
+                true=r"$P(\theta'+\theta_0) = \theta^\dagger_i$; eq. (36) is right.",
+                counterexample=r"$\ell = \theta_1^2+\theta_1^4+e^{\theta_2}$, $P = \mathrm{diag}(1,0)$, $\theta_0 = (0,1)$: $\theta' = \theta^\dagger = 0$.",
+                consequence="None for the theorem. Only the part of the bias in the image of $P$ counts.",
+                check="symtheory.theorems.syre_bounds.countable.centre_of_the_proof",
+                kind="proof",
+            ),
+            Erratum(
                 where="Section 5.1, after Theorem 1",
                 printed=r"The proof works as long as $\theta_0$ is nonzero.",
                 true=r"As long as $P_i\theta_0\neq\theta^\dagger_i$ for all $i$, which almost every $\theta_0$ satisfies, but not every nonzero one.",
@@ -251,6 +280,7 @@ COUNTABLE = Theorem(
     counterexamples={
         "zero projection": zero_projection,
         "common networks": softmax_classifier,
+        "eq. (35)": centre_of_the_proof,
         "nonzero bias": constant_bias,
         "sign of the anchor": anchor_sign,
     },

@@ -212,6 +212,19 @@ def printed_variance() -> Verdict:
     return Verdict("the bound with sigma_i = 4, the variance", max(0.0, probability - 2 / sqrt(2 * pi * 4**2)), 1e-6)
 
 
+def printed_confidence() -> Verdict:
+    r"""The proof asks for $\Pr(\min_i|\Delta_i|>\epsilon)$ to be larger than $1-\delta$ and arrives at eq. (64). One reflection, $\delta = 0.1$.
+
+    Returns:
+        Verdict on the shortfall of the counted probability from $1-\delta$, which must fail; $\delta$ it does exceed.
+    """
+    case, epsilon, delta = orthogonal_reflections(0, 1), 0.1, 0.1
+    deviation = 2 * epsilon / (sqrt(2 * pi) * (1 - delta))
+    found = success(case, deviation / (4 * case.gamma), epsilon)
+    assert found.low > delta
+    return Verdict("Pr(|Delta| > epsilon) > 1 - delta", max(0.0, 1 - delta - found.high), SHORTFALL, seed=0)
+
+
 def generators_suffice() -> Verdict:
     r"""Is it enough to count generators? Two exchanges generate all permutations of three neurons; $\theta_0 = (0, 1, 0)$.
 
@@ -272,8 +285,9 @@ MANY = Theorem(
             "fixed point": r"$\theta$ is not chosen after $\theta_0$ (ours)",
         },
         verdict="holds as corrected",
-        correction=r"For a $\theta$ fixed before $\theta_0$ is drawn, or all $P_i$ of rank 1, and $\Delta_i$ in the frame of the effective parameters: "
-        r"$\gamma\sigma_0\ge\epsilon N/(2\sqrt{2\pi}(1-\delta))$ suffices, a quarter of eq. (66). For $M$ local minima that follow the bias, $N$ becomes $NM$.",
+        correction=r"For $D = I$, a $\theta$ fixed before $\theta_0$ is drawn, or all $P_i$ of rank 1, and $\Delta_i$ in the frame of the effective parameters: "
+        r"$\gamma\sigma_0\ge\epsilon N/(2\sqrt{2\pi}(1-\delta))$ suffices, a quarter of eq. (66). For another $D$ and a fixed $\theta$ divide by $\min D_{ii}$. For $M$ stiff minima, which hardly move with the bias, "
+        r"$N$ becomes $NM$ (measured, not proved; soft wells can change the density of $\Delta_i$ at 0 by a factor).",
         chapter="syre_bounds",
         remark=r"Linear in $N$ for differences. The *slope* on mirrors of rank $r$ needs only $N^{1/r}$: see `bounds.slope_required_bias`.",
         errata=(
@@ -290,7 +304,7 @@ MANY = Theorem(
                 where="Theorem 4",
                 printed=r"For any local minimum $\theta$.",
                 true=r"$\theta$ must not depend on $\theta_0$, unless the reflections have rank 1; the proof uses that $n_i^T\theta_0$ is Gaussian. Over $M$ "
-                r"minima replace $N$ by $NM$.",
+                r"stiff minima replace $N$ by $NM$.",
                 counterexample=r"Rank 2, $\ell$ with 48 wells on a circle, $\delta = 0.9$: for the printed bias some minimum has $|\Delta|<\epsilon$ for about half of all $\theta_0$.",
                 consequence="The minimum that training finds has seen the bias. Where the symmetry is of rank 2 or more, check $|\\Delta|$ after training.",
                 check="symtheory.theorems.syre_bounds.many.all_minima",
@@ -303,6 +317,15 @@ MANY = Theorem(
                 consequence=r"A bias drawn with variance $\sigma_0<1$ is larger than meant.",
                 check="symtheory.theorems.syre_bounds.many.printed_variance",
                 kind="wording",
+            ),
+            Erratum(
+                where="Proof of Theorem 4, before eq. (64)",
+                printed=r"For $\Pr(\min_i|\Delta_i|>\epsilon)$ to be larger than $1-\delta$, we must have eq. (64).",
+                true=r"For it to be larger than $\delta$, as in the theorem, eq. (64) suffices.",
+                counterexample=r"One reflection, $\delta = 0.1$: eq. (64) gives a probability of 0.26, more than 0.1 and less than 0.9.",
+                consequence=r"$\delta$ is the probability of success; read as one of failure the bias is far too small.",
+                check="symtheory.theorems.syre_bounds.many.printed_confidence",
+                kind="proof",
             ),
             Erratum(
                 where="After Theorem 4",
@@ -328,6 +351,7 @@ MANY = Theorem(
         "standard deviation": printed_deviation,
         "all minima": all_minima,
         "variance": printed_variance,
+        "confidence": printed_confidence,
         "generators": generators_suffice,
     },
 )

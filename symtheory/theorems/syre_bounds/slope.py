@@ -182,7 +182,8 @@ SLOPE = Theorem(
                 where="Corollary 1",
                 printed=r"$P\nabla\ell_{ar} = \Omega(\gamma\sigma_0)$ for any $\theta$ with $P\theta = 0$, $\ell_{ar}$ of eq. (7).",
                 true=r"For any $\theta$ with $P(\theta+\theta_0) = \theta^*$. At $P\theta = 0$ the decay has no slope at all.",
-                counterexample=r"Constant $\ell$, $D = I$: $P\nabla\ell_{ar} = 2\gamma P\theta = 0$.",
+                counterexample=r"Constant $\ell$, $D = I$ ($\sigma_D = 0$, which Section 5.3 allows): $P\nabla\ell_{ar} = 2\gamma P\theta = 0$. With distinct $D_{ii}$ "
+                r"it is $2\gamma PD(I-P)\theta$, of order $\gamma\sigma_D$ and so $o(\gamma\sigma_0)$.",
                 consequence="The place to look for a lost stationary point is the mirror of the effective parameters.",
                 check="symtheory.theorems.syre_bounds.slope.slope_frame",
             ),

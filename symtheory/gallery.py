@@ -151,7 +151,8 @@ def benchmarks(results: Results | None = None) -> Markdown:
     pages = {n.removeprefix("page "): t["seconds"] for n, t in found.items() if n.startswith("page ")}
     listed = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in pages.items())
     where = "\n".join(f"- {line}. Measured for {', '.join(names)}." for line, names in machines.items())
-    return Markdown(f"{table(head, rows)}\n\nPage presets: {listed or 'not measured'}.\n\n{where}")
+    short = "".join(f"\n\n{n} falls short of its aim: {t['missed']}." for n, t in found.items() if t.get("missed"))
+    return Markdown(f"{table(head, rows)}{short}\n\nPage presets: {listed or 'not measured'}.\n\n{where}")
 
 
 def _score(name: str, results: Results | None) -> tuple[str, ...]:

@@ -277,8 +277,8 @@ class B4(Figure):
     chapter: ClassVar[str] = "syre_bounds"
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
-        "syre does interpolate, and of the five it has the lowest degree of symmetry at every objective, though far "
-        "from the lowest possible; but it is not the only one: for the unstructured matrix dropout and W-fix do too, "
+        "syre does interpolate, and of the five it has the lowest degree of symmetry at every objective, to within two "
+        "in a hundred reflections, though far from the lowest possible; but it is not the only one: for the unstructured matrix dropout and W-fix do too, "
         "at higher objectives, and for the structured one W-fix beyond the paper's fractions and plain descent "
         "stopped early trace syre's curve."
     )

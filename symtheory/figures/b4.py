@@ -278,9 +278,9 @@ class B4(Figure):
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
         "syre does interpolate, and of the five it has the lowest degree of symmetry at every objective, to within two "
-        "in a hundred reflections, though far from the lowest possible; but it is not the only one: for the unstructured matrix dropout and W-fix do too, "
-        "at higher objectives, and for the structured one W-fix beyond the paper's fractions and plain descent "
-        "stopped early trace syre's curve."
+        "in a hundred reflections, though far from the lowest possible; but it is not the only one: for the "
+        "unstructured matrix dropout and W-fix do too, at higher objectives, and for the structured one W-fix beyond "
+        "the paper's fractions and plain descent stopped early trace syre's curve."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(dim=100, steps=2000, lr=1e-3, count=8, seeds=(0,), other_sigma0=(0.003,), variants=()),

@@ -195,9 +195,11 @@ def test_an_interrupt_leaves_the_cluster_clean(
         Dask(store, At({4: interrupt}), address=cluster.scheduler_address).map("F1", draw, SHARDS)
     assert within(5, lambda: not cluster.scheduler.tasks and not cluster.scheduler.clients.keys() - {"fire-and-forget"})
     assert stored_once(store.root, 4)
+    reused = {str(shard["seed"]) for shard in SHARDS if store.get(identity.identify("F1", draw, shard)) is not None}
     calls(log)
     assert content(Dask(store, address=cluster.scheduler_address).map("F1", draw, SHARDS)) == wanted
-    assert sum(calls(log).values()) == len(SHARDS) - 4
+    found = calls(log)  # each worker may have finished one shard that it had begun before the interrupt
+    assert set(found) == {str(seed) for seed in range(24)} - reused and sum(found.values()) <= len(SHARDS) - 4 + 2
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")

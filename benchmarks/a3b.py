@@ -78,4 +78,6 @@ def bench_a3b(repeats: int = 3, steps: int = 500, config: a3b.Settings | None = 
             fast, skip = model.weights(shard), torch.eye(config.dim) * (m == "residual")
             error = max(error, *(relative_error(fast[k][0, 0].float(), slow[k] + skip) for k in ("w", "u")))
     total = sum(min(rates[m]) * counts[m] * config.steps for m in model.MODELS)
-    return Timing("A3b", total / seconds, seconds, total, steps, error)
+    # three products of a matrix with a vector and two rank-one updates a step
+    flops = 10.0 * config.dim**2 * config.steps * sum(counts.values())
+    return Timing("A3b", total / seconds, seconds, total, steps, error, flops)

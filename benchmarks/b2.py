@@ -111,7 +111,7 @@ def bench_b2(repeats: int = 1, steps: int = 30) -> Timing:
     figure = B2()
     config = figure.presets["paper"]
     config = config.with_changes(variants=(), seeds=config.seeds[:1])
-    total, error, before = 0.0, 0.0, torch.get_num_threads()
+    total, flops, error, before = 0.0, 0.0, 0.0, torch.get_num_threads()
     for activation in config.activations:
         for dim in config.dims:
             shard = {**config.shard(activation, config.seeds[0], dim), "at": [steps]}
@@ -124,8 +124,10 @@ def bench_b2(repeats: int = 1, steps: int = 30) -> Timing:
                     best.append(min(seconds))
                 torch.set_num_threads(before)
                 total += min(best) * config.steps * len(config.seeds)
+                # the first layer forward and back, the second forward and back twice
+                flops += config.samples * config.hidden * (4.0 * dim + 6.0 * config.classes) * config.steps
                 ours = as_layers({k: fast[k][0, i] for k in fast})
                 if activation == "tanh":
                     error = max(error, *(relative_error(ours[k], slow[k]) for k in slow))
     sweep = [timed(lambda: figure.run(config, executor=ProcessPool(jobs=CORES))) for _ in range(repeats)]
-    return Timing("B2", total / median(sweep), median(sweep), total, steps, error)
+    return Timing("B2", total / median(sweep), median(sweep), total, steps, error, flops)

@@ -160,9 +160,9 @@ def dead_parameters(loss: Loss, params: Params, batch: Block, cut: float) -> Ten
     Returns:
         Integers of shape ``(C,)``.
 
-    >>> product = lambda p, x: (p["a"] * p["b"] * x).sum()
+    >>> product = lambda p, batch: (p["a"] * p["b"] * batch["x"]).sum()
     >>> dead = {"a": torch.tensor([[0.0, 1.0]]), "b": torch.tensor([[0.0, 0.0]])}
-    >>> dead_parameters(product, dead, torch.ones(3, 2), 1e-6).tolist()
+    >>> dead_parameters(product, dead, {"x": torch.ones(3, 2)}, 1e-6).tolist()
     [3]
     """
     sizes = gradients(loss, params, batch)

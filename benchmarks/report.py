@@ -21,8 +21,7 @@ FLOORS = {
     "A3b": 25.0,
     "A8": 20.0,
     "A9": 50.0,
-    "B2": "it is matrix products, the sweep does them at nearly the speed that this machine has, and the loop has them "
-    "too",
+    "B2": "the sweep does its matrix products at nearly the speed that this machine has, and so does the loop",
 }
 
 

@@ -8,7 +8,7 @@ here are averages over explicit matrices, built without any knowledge of congrue
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from symtheory.spec import group_families as families
 from symtheory.spec import representations as reps
-from symtheory.spec.congruences import Labels, generated, principal
+from symtheory.spec.congruences import Labels, generated, principal, quotient
 from symtheory.spec.cosets import coset_representation
 from symtheory.spec.groups import FiniteGroup
 from symtheory.spec.gsets import GSet, coset_space, disjoint_union
@@ -194,6 +194,25 @@ class Setting:
             Shape ``(size, size)``.
         """
         return meet(self.constrained, self.coincident(labels))
+
+
+def reduced(s: Setting, theta: Tensor, labels: Labels) -> tuple[Setting, Tensor]:
+    r"""The network with one unit for every class, with its input weights and bias and the sum of its output weights.
+
+    Args:
+        s: The setting.
+        theta: A point at which units of one class share input weights and bias; if not, those of the first are taken.
+        labels: A congruence of the units.
+
+    Returns:
+        The smaller setting, with the same data and loss, and the point in it.
+    """
+    names = sorted(set(labels))
+    w, b, a, c = s.parts(theta)
+    sums = torch.stack([a[[i for i, label in enumerate(labels) if label == name]].sum(0) for name in names])
+    rows = torch.cat([w[names], *([b[names, None]] if s.layer.bias else []), sums], dim=1)
+    layer = replace(s.layer, units=quotient(s.layer.units, labels))
+    return replace(s, layer=layer, name=f"{s.name}, reduced"), torch.cat([rows.flatten(), c])
 
 
 def meet(first: Tensor, second: Tensor) -> Tensor:

@@ -37,12 +37,13 @@ from symtheory.theorems.hidden_subspaces.settings import GROUPS, PAPER, Setting,
 from symtheory.theorems.instances import generator_of, normal
 
 
-def twins(kind: str, seed: int) -> Shared:
+def twins(kind: str, seed: int, least: int = 1) -> Shared:
     r"""Two isomorphic blocks $G/H$, of which the second has the input weights of the first, from another unit on.
 
     Args:
         kind: A name in ``GROUPS``.
         seed: Seed.
+        least: Fewest units of a block.
 
     Returns:
         A generic such point; the blocks are irreducible.
@@ -50,7 +51,7 @@ def twins(kind: str, seed: int) -> Shared:
     g, group = generator_of(seed + 31), GROUPS[kind]
     while True:
         rep_in, rep_out = random_ends(group, g)
-        small = [h for h in group.subgroups if group.order // len(h) <= 8]
+        small = [h for h in group.subgroups if least <= group.order // len(h) <= 8]
         h = small[draw(len(small), g)]
         w = random_fixed(rep_in, h, g)
         if float(w.norm()) > 0 and stabilizer_of(rep_in, w) == h:
@@ -170,7 +171,7 @@ def _control_irreducible(seed: int) -> Verdict:
 
 def _control_equivariant(seed: int) -> Verdict:
     """Free weights: one shared pair forces no other."""
-    x = twins("S_4", seed)
+    x = twins("S_4", seed, least=3)
     s = x.setting
     theta = normal(generator_of(seed), s.size)
     m = s.layer.units.size

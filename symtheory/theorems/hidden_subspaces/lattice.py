@@ -260,7 +260,7 @@ def _control_transitive(seed: int) -> Verdict:
 
 
 def _control_relabelling(seed: int) -> Verdict:
-    """Actions that count as one only if they are equal: $S_3$ has three on three points."""
+    """Actions that count as one only if they are equal: $S_3$ has six on three points."""
     actions = transitive_actions(GROUPS["S_3"], 3)
     classes = sum(len(members[0]) == 2 for members in GROUPS["S_3"].subgroup_classes)
     return Verdict("one action for every class, labels kept", len(actions) / classes - 1, COUNTED, seed=seed)

@@ -40,7 +40,7 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
 
 
 def main(
-    figure: Annotated[str | None, typer.Argument(help="Id of one figure, HVP, lattices or pages; all without it.")] = None,
+    figure: Annotated[str | None, typer.Argument(help="One figure, HVP, lattices or pages; all without it.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Put the results where the book shows them.")] = False,

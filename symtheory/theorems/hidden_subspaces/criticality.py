@@ -103,10 +103,12 @@ def check_criticality(s: Setting) -> Verdict:
     fixed, constrained = exchanged(s, s.seed), s.constrained
     return Verdict(
         f"{s.name}: the gradient at a symmetric point is symmetric",
-        residual=largest([
-            gradient_leak(s.loss, fixed, fixed @ point),
-            gradient_leak(averaged(s), constrained, constrained @ point),
-        ]),
+        residual=largest(
+            [
+                gradient_leak(s.loss, fixed, fixed @ point),
+                gradient_leak(averaged(s), constrained, constrained @ point),
+            ]
+        ),
         tolerance=LEAK_TOLERANCE,
         control=gradient_leak(s.loss, constrained, constrained @ point),
         seed=s.seed,
@@ -215,7 +217,14 @@ def _prove_criticality() -> Proof:
         one, two = (a[0] + z * a[2], a[1] + z * a[3]), (a[0] - z * a[2], a[1] - z * a[3])
         return (f(*one, *two) + f(*two, *one)) * Rational(1, 2)
 
-    rules = {turn * theta: theta, grad * turn: grad, mean * mean: mean, mean * theta: theta, grad * mean: grad, mean * v: v}
+    rules = {
+        turn * theta: theta,
+        grad * turn: grad,
+        mean * mean: mean,
+        mean * theta: theta,
+        grad * mean: grad,
+        mean * v: v,
+    }
     return Proof(
         "C.P2.9",
         r"any $C^1$ loss in any dimension and any finite group; $\bar\Gamma = |\Gamma|^{-1}\sum\gamma$ is symmetric when the action is orthogonal. "

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
-from sympy import Function, Symbol, Sum, symbols
+from sympy import Function, Sum, Symbol, symbols
 from torch import Tensor
 
 from symtheory.engine.symbolic import identity, matrices
@@ -30,11 +30,9 @@ from symtheory.theorems.hidden_subspaces.settings import (
     Setting,
     meet,
     on_data,
-    orbits_of,
     random_ends,
     random_units,
     reduced,
-    setting,
     three,
 )
 from symtheory.theorems.instances import generator_of, normal

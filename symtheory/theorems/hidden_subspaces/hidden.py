@@ -75,12 +75,16 @@ def hidden(s: Setting, seed: int, tries: int = 60) -> Hidden:
         labels = orbits_of(s.layer.units.size, exchanges)
         flat = s.flat(labels)
         if float(flat.trace()) < whole - 0.5:
-            preserves = max(float((s.constrained @ m - m @ s.constrained).abs().max()) for m in map(s.exchange, exchanges))
+            preserves = max(
+                float((s.constrained @ m - m @ s.constrained).abs().max()) for m in map(s.exchange, exchanges)
+            )
             return Hidden(exchanges, labels, flat, preserves < LEAK_TOLERANCE)
     raise SymtheoryError("units that can differ", f"{s.name}: {images.shape[1]} units that are all alike", "add inputs")
 
 
-def constrained_leak(s: Setting, flat: Tensor, point: Tensor, loss: FlatLoss | None = None, metric: Tensor | None = None) -> float:
+def constrained_leak(
+    s: Setting, flat: Tensor, point: Tensor, loss: FlatLoss | None = None, metric: Tensor | None = None
+) -> float:
     r"""Share of a step of constrained descent that leaves a flat.
 
     Args:
@@ -199,7 +203,9 @@ def _control_metric(seed: int) -> Verdict:
 
 
 def _prove_hidden() -> Proof:
-    loss, g, k, conj, mean, theta, grad = matrices("L", "g", r"\kappa", r"(g\kappa g^{-1})", r"\bar G", r"\theta", r"\nabla L")
+    loss, g, k, conj, mean, theta, grad = matrices(
+        "L", "g", r"\kappa", r"(g\kappa g^{-1})", r"\bar G", r"\theta", r"\nabla L"
+    )
     joint = matrices(r"\overline{\langle K,G\rangle}")[0]
     s, risk = Function("s"), Function(r"\ell")
     mu, delta, b, alpha, eps = symbols("mu delta b alpha epsilon", real=True)
@@ -207,7 +213,8 @@ def _prove_hidden() -> Proof:
     total = sum(x)
     hidden_units = [s(mu * total / 3 + delta * (x[j] - total / 3) / sqrt(2) + b) for j in range(3)]
     outputs = [
-        sum((alpha / 3 + eps * (int(i == j) - Rational(1, 3)) / sqrt(2)) * h for j, h in enumerate(hidden_units)) for i in range(3)
+        sum((alpha / 3 + eps * (int(i == j) - Rational(1, 3)) / sqrt(2)) * h for j, h in enumerate(hidden_units))
+        for i in range(3)
     ]
     value = risk(*outputs)
     on = {delta: 0, eps: 0}
@@ -238,7 +245,9 @@ def _prove_hidden() -> Proof:
                 {k * joint: joint, g * joint: joint},
             ),
             identity("three units: no slope across $\\delta = 0$", diff(value, delta).subs(on).doit(), 0),
-            identity("nor across $\\epsilon = 0$, for an output that the group permutes", diff(value, eps).subs(on).doit(), 0),
+            identity(
+                "nor across $\\epsilon = 0$, for an output that the group permutes", diff(value, eps).subs(on).doit(), 0
+            ),
             identity(
                 r"tied coordinates $W = t_1I+t_2(J-I)$: on $t_1 = t_2$ the slopes are as $3:6$, so descent in $t$ leaves it",
                 both,

@@ -255,7 +255,10 @@ def _control_transitive(seed: int) -> Verdict:
     one, two = coset_space(group, h), disjoint_union(coset_space(group, h), coset_space(group, h))
     same = one.stabilizer(0) == two.stabilizer(0)
     return Verdict(
-        "one class of stabilisers, one action; several orbits", float(same and not one.is_isomorphic(two)), COUNTED, seed=seed
+        "one class of stabilisers, one action; several orbits",
+        float(same and not one.is_isomorphic(two)),
+        COUNTED,
+        seed=seed,
     )
 
 
@@ -275,8 +278,18 @@ def _prove_lattice() -> Proof:
         "any group and any transitive action; $h$ is any element of $H = \\mathrm{Stab}(x_0)$",
         (
             identity(r"$gH\mapsto gx_0$ is well defined", g * h * x, g * x, {h * x: x}),
-            identity(r"and injective: if $g'x_0 = gx_0$ then $g^{-1}g'\in H$", back * other * x, x, {other * x: g * x, back * g: one}),
-            identity(r"$\mathrm{Stab}(gx_0)\ge gHg^{-1}$, and equal by symmetry", g * h * back * g * x, g * x, {back * g: one, h * x: x}),
+            identity(
+                r"and injective: if $g'x_0 = gx_0$ then $g^{-1}g'\in H$",
+                back * other * x,
+                x,
+                {other * x: g * x, back * g: one},
+            ),
+            identity(
+                r"$\mathrm{Stab}(gx_0)\ge gHg^{-1}$, and equal by symmetry",
+                g * h * back * g * x,
+                g * x,
+                {back * g: one, h * x: x},
+            ),
             identity(
                 r"an isomorphism keeps stabilisers: $h\varphi(x_0) = \varphi(hx_0) = \varphi(x_0)$",
                 h * phi * x,
@@ -284,7 +297,10 @@ def _prove_lattice() -> Proof:
                 {h * phi: phi * h, h * x: x},
             ),
             identity(
-                r"conjugate subgroups: $k(gHg^{-1})\mapsto kgH$ is well defined", k * g * h * back * g * coset, k * g * coset, {back * g: one, h * coset: coset}
+                r"conjugate subgroups: $k(gHg^{-1})\mapsto kgH$ is well defined",
+                k * g * h * back * g * coset,
+                k * g * coset,
+                {back * g: one, h * coset: coset},
             ),
             identity(
                 r"isomorphisms $G/H\to G/H$ are $gH\mapsto gnH$ with $n\in N(H)$",
@@ -316,7 +332,7 @@ LATTICE = Theorem(
                 printed="A bijection from transitive permutation representations; *same* is not spelled out.",
                 true="Up to relabelling of the points. Equivalence as linear representations is coarser: it sees characters only.",
                 counterexample=r"Two subgroups of order 4 of the maps $k\mapsto ak+b$ of $\mathbb Z/8$: not conjugate, equal characters.",
-                consequence="Two hidden layers with equivalent matrices can have different units, and different hidden subspaces: compare marks, not characters.",
+                consequence="Two hidden layers with equivalent matrices can have different hidden subspaces: two blocks of the first kind have 23 congruences, one of each kind 21. Compare marks, not characters.",
                 check="symtheory.theorems.hidden_subspaces.lattice.linear_equivalence",
                 kind="wording",
             ),

@@ -115,12 +115,14 @@ def check_merging(x: Shared) -> Verdict:
     sizes = {"units": s.layer.units.size, "left": len(set(x.labels))}
     return Verdict(
         f"{s.name}: two blocks that share a unit are one",
-        residual=largest([
-            sharing_error(x),
-            float(sizes["left"] * 2 - sizes["units"]),
-            reduction_error(x),
-            merged_flats_error(told_apart(x)),
-        ]),
+        residual=largest(
+            [
+                sharing_error(x),
+                float(sizes["left"] * 2 - sizes["units"]),
+                reduction_error(x),
+                merged_flats_error(told_apart(x)),
+            ]
+        ),
         tolerance=SHARING_TOLERANCE,
         control=reduction_error(replace(x, point=moved(x))),
         seed=s.seed,

@@ -27,7 +27,16 @@ from symtheory.spec.numerics import largest, relative_error
 from symtheory.spec.representations import Representation
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
-from symtheory.theorems.hidden_subspaces.settings import GROUPS, PAPER, Setting, draw, on_data, random_ends, reduced, three
+from symtheory.theorems.hidden_subspaces.settings import (
+    GROUPS,
+    PAPER,
+    Setting,
+    draw,
+    on_data,
+    random_ends,
+    reduced,
+    three,
+)
 from symtheory.theorems.instances import generator_of, normal
 
 #: Rounding of outputs, and of rows that a random orthonormal basis turned.
@@ -168,10 +177,12 @@ def reduction_error(x: Shared) -> float:
     s = x.setting
     smaller, there = reduced(s, x.point, x.labels)
     inputs = normal(generator_of(s.seed + 23), 20, s.layer.rep_in.dim)
-    return largest([
-        relative_error(smaller.outputs(there, inputs), s.outputs(x.point, inputs)),
-        relative_error(smaller.constrained @ there, there),
-    ])
+    return largest(
+        [
+            relative_error(smaller.outputs(there, inputs), s.outputs(x.point, inputs)),
+            relative_error(smaller.constrained @ there, there),
+        ]
+    )
 
 
 def codimension_error(s: Setting, over: Subset) -> float:
@@ -241,7 +252,10 @@ def _control_shared(seed: int) -> Verdict:
     x = sharing(s, frozenset(range(s.layer.group.order)))
     free = s.constrained @ normal(generator_of(seed), s.size)
     return Verdict(
-        "reduced network, input weights not shared", reduction_error(replace(x, point=free)), SHARING_TOLERANCE, seed=seed
+        "reduced network, input weights not shared",
+        reduction_error(replace(x, point=free)),
+        SHARING_TOLERANCE,
+        seed=seed,
     )
 
 
@@ -300,10 +314,16 @@ def _prove_reduction() -> Proof:
         (
             identity(r"$w_{gh} = w_g$ for $h\in\mathrm{Stab}(w)$", g * h * w, g * w, {h * w: w}),
             identity(
-                r"and if $w_{g'} = w_g$ then $g^{-1}g'$ fixes $w$", back * other * w, w, {other * w: g * w, back * g: sympy.Integer(1)}
+                r"and if $w_{g'} = w_g$ then $g^{-1}g'$ fixes $w$",
+                back * other * w,
+                w,
+                {other * w: g * w, back * g: sympy.Integer(1)},
             ),
             identity(
-                r"$a' = \sum_{kH\subset H'}\rho_{out}(k)a$ is fixed by $H'$, which permutes the cosets", rho * mean * a, mean * a, {rho * mean: mean}
+                r"$a' = \sum_{kH\subset H'}\rho_{out}(k)a$ is fixed by $H'$, which permutes the cosets",
+                rho * mean * a,
+                mean * a,
+                {rho * mean: mean},
             ),
             identity("units that share add up", one * s(z) + two * s(z) + c, (one + two) * s(z) + c),
             identity(

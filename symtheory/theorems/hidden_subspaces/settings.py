@@ -149,9 +149,7 @@ class Setting:
         """
         permutation = torch.eye(len(images), dtype=torch.float64)[:, list(images)]
         one = torch.eye(self.neuron.dim, dtype=torch.float64)
-        return torch.block_diag(
-            torch.kron(permutation, one), torch.eye(self.layer.rep_out.dim, dtype=torch.float64)
-        )
+        return torch.block_diag(torch.kron(permutation, one), torch.eye(self.layer.rep_out.dim, dtype=torch.float64))
 
     def graph(self, g: int) -> Tensor:
         r"""$(P_g, g)$: an element of the group whose fixed space is the constrained space.
@@ -292,7 +290,9 @@ def random_ends(group: FiniteGroup, generator: torch.Generator, most: int = 4) -
     Returns:
         Inputs, on which not everything acts trivially, and outputs.
     """
-    small = [h[0] for h in group.subgroup_classes if group.order // len(h[0]) <= most] or [frozenset(range(group.order))]
+    small = [h[0] for h in group.subgroup_classes if group.order // len(h[0]) <= most] or [
+        frozenset(range(group.order))
+    ]
     plain = reps.regular(group) if group.action is None else reps.natural(group)
     into = [plain, reps.direct_sum(plain, coset_representation(group, small[draw(len(small), generator)]))]
     out = [reps.trivial(group), coset_representation(group, small[draw(len(small), generator)]), plain]

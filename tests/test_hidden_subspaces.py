@@ -3,12 +3,13 @@
 Proofs, controls and counterexamples run in test_theorems.py, for the whole registry.
 """
 
+from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from symtheory.errors import SymtheoryError
@@ -17,7 +18,7 @@ from symtheory.spec.cosets import normalizer, table_of_marks
 from symtheory.spec.gsets import coset_space, disjoint_union
 from symtheory.spec.hidden import HiddenLayer
 from symtheory.spec.numerics import relative_error
-from symtheory.spec.representations import trivial
+from symtheory.spec.representations import random_equivalent, trivial
 from symtheory.theorems.hidden_subspaces import (
     CRITICALITY,
     ENUMERATION,
@@ -34,25 +35,24 @@ from symtheory.theorems.hidden_subspaces.dynamics import (
     orthonormal_coordinates,
     tied_coordinates,
 )
-from symtheory.theorems.hidden_subspaces.enumeration import by_congruences, separable, told_apart
+from symtheory.theorems.hidden_subspaces.enumeration import by_congruences, told_apart
 from symtheory.theorems.hidden_subspaces.hidden import constrained_leak, hidden, pair_flat, stretched
 from symtheory.theorems.hidden_subspaces.lattice import (
     affine,
     counting_error,
     drawn,
-    relabellings_apart,
-    transitive_actions,
 )
 from symtheory.theorems.hidden_subspaces.merging import twins
 from symtheory.theorems.hidden_subspaces.reduction import lonely_pair, shared
-from symtheory.theorems.hidden_subspaces.settings import GROUPS, on_data, reduced, setting, settings as one_of_each, three
+from symtheory.theorems.hidden_subspaces.settings import GROUPS, on_data, reduced, setting, three
+from symtheory.theorems.hidden_subspaces.settings import settings as one_of_each
 from symtheory.theorems.hidden_subspaces.signs import check_signed, check_signed_leak, odd
 from symtheory.theorems.instances import generator_of, normal
 from tests.oracles import obeys
 from tests.strategies import seeds
 
 kinds = st.sampled_from(sorted(GROUPS))
-few = settings(max_examples=25, deadline=None)
+few, fewer = settings(max_examples=20, deadline=None), settings(max_examples=8, deadline=None)
 
 
 @pytest.mark.claim("C.L2.6", role="verify")
@@ -71,7 +71,9 @@ def test_all_transitive_actions_on_four_points_are_found_among_the_classes(kind)
 @pytest.mark.claim("C.L2.6", role="counterexample", subject="linear equivalence")
 def test_two_actions_with_one_character_have_different_marks_and_different_hidden_subspaces():
     group = affine()
-    one, two = (members[0] for members in group.subgroup_classes if len(members[0]) == 4 and _is_complement(group, members[0]))
+    one, two = (
+        members[0] for members in group.subgroup_classes if len(members[0]) == 4 and _is_complement(group, members[0])
+    )
     x, y = coset_space(group, one), coset_space(group, two)
     traces = [torch.einsum("gii->g", s.representation().matrices) for s in (x, y)]
     assert torch.equal(*traces)
@@ -90,7 +92,7 @@ def _is_complement(group, subset):
 
 @pytest.mark.claim("C.P2.9", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_gradients_at_symmetric_points_are_symmetric(kind, seed):
     assert obeys(CRITICALITY.check(setting(kind, seed)))
 
@@ -103,6 +105,7 @@ def test_critical_points_need_no_metric_and_gradients_do(seed, stretch):
     r = rescaled(seed, stretch)
     point = r.fixed @ normal(generator_of(seed + 1), len(r.fixed))
     slope = torch.func.grad(r.loss)(point)
+    assume(float(slope.norm()) > 1e-6)  # not both units are off on all data
     torch.testing.assert_close(r.loss(r.matrix @ point), r.loss(point))
     assert leak(slope, r.fixed.T) < 1e-12
     assert leak(slope, r.onto) == pytest.approx(abs(stretch**2 - 1) / (stretch**2 + 1), abs=1e-9)
@@ -121,9 +124,9 @@ def test_a_relaxed_network_stays_where_an_equivariant_task_holds_it_and_leaves_o
 
 @pytest.mark.claim("C.H1", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_constrained_gradients_stay_in_hidden_subspaces(kind, seed):
-    s = separable(kind, seed, 10)
+    s = setting(kind, seed)
     assert obeys(HIDDEN.check(s))
 
 
@@ -132,7 +135,7 @@ def test_over_two_hundred_groups_of_exchanges_and_most_do_not_preserve_the_const
     worst, preserving, total, wrong = 0.0, 0, 0, []
     for kind in GROUPS:
         for seed in range(6):
-            s = separable(kind, 50 + seed, 10)
+            s = setting(kind, 50 + seed, 8)
             metric = stretched(s, seed)
             for k in range(5):
                 h = hidden(s, 7 * seed + k)
@@ -212,14 +215,14 @@ def test_copies_of_the_constrained_space_are_counted_by_automorphisms(kind, seed
 
 @pytest.mark.claim("C.H2", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_hidden_subspaces_are_those_of_all_groups_of_exchanges(kind, seed):
-    assert obeys(ENUMERATION.check(separable(kind, seed)))
+    assert obeys(ENUMERATION.check(setting(kind, seed, 5)))
 
 
 @pytest.mark.claim("C.H2", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_regular_inputs_tell_all_congruences_apart(kind, seed):
     s = told_apart(kind, seed)
     assert len(s.layer.flats()) + 1 == count(s.layer.units)
@@ -229,7 +232,7 @@ def test_regular_inputs_tell_all_congruences_apart(kind, seed):
 @pytest.mark.parametrize("kind", GROUPS)
 def test_many_units_every_pair_that_coincides_lies_on_a_listed_flat(kind):
     """Too many units for all partitions: the flat of each pair, found numerically, is listed."""
-    s = separable(kind, 4, 10)
+    s = setting(kind, 4)
     labels, listed = by_congruences(s)
     assert len(labels) == len(set(labels))
     for pair in principal(s.layer.units)[:12]:
@@ -239,14 +242,14 @@ def test_many_units_every_pair_that_coincides_lies_on_a_listed_flat(kind):
 
 @pytest.mark.claim("C.H2", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_flats_up_to_sign_are_those_of_all_groups_of_exchanges_with_signs(kind, seed):
     assert obeys(check_signed(odd(kind, seed, 3)))
 
 
 @pytest.mark.claim("C.H1", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_constrained_gradients_stay_in_flats_up_to_sign(kind, seed):
     assert obeys(check_signed_leak(odd(kind, seed, 8)))
 
@@ -302,9 +305,9 @@ def test_a_merger_of_isomorphic_blocks_is_an_element_of_the_normaliser(kind):
 
 @pytest.mark.claim("C.H2", role="verify")
 @given(kinds, seeds)
-@few
+@fewer
 def test_the_smaller_network_has_the_same_loss(kind, seed):
-    s = separable(kind, seed, 10)
+    s = setting(kind, seed)
     h = hidden(s, seed)
     point = h.flat @ normal(generator_of(seed), s.size)
     labels = s.layer.closure(generated(s.layer.units, list(enumerate(h.labels))))
@@ -317,7 +320,7 @@ def test_the_smaller_network_has_the_same_loss(kind, seed):
     ("call", "message"),
     [
         (lambda: hidden(on_data(_alike(), 0), 0), "units that can differ"),
-        (lambda: tied_coordinates(setting("S_3", 1)), "inputs and outputs that the group permutes"),
+        (lambda: tied_coordinates(_turned()), "inputs and outputs that the group permutes"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):
@@ -329,6 +332,12 @@ def _alike():
     """Three units that are always equal: inputs and outputs do not move."""
     layer = three(0).layer
     return HiddenLayer(trivial(layer.group, 2), layer.units, layer.rep_out)
+
+
+def _turned():
+    """Three units on inputs in a random orthonormal basis."""
+    s = three(0)
+    return replace(s, layer=replace(s.layer, rep_in=random_equivalent(s.layer.rep_in, generator_of(0), 0.0)))
 
 
 def test_orthonormal_coordinates_span_the_constrained_space():

@@ -140,7 +140,7 @@ class Rescaled:
         return kept @ kept.T
 
 
-def rescaled(seed: int, stretch: float = 2.0, dim: int = 3, samples: int = 6) -> Rescaled:
+def rescaled(seed: int, stretch: float = 2.0, dim: int = 3, samples: int = 20) -> Rescaled:
     r"""Two ReLU neurons with generic data.
 
     Args:

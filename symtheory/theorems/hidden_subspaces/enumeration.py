@@ -30,9 +30,8 @@ from symtheory.theorems.hidden_subspaces.settings import (
     Setting,
     meet,
     on_data,
-    random_ends,
-    random_units,
     reduced,
+    setting,
     three,
 )
 from symtheory.theorems.instances import generator_of, normal
@@ -184,7 +183,7 @@ def check_enumeration(s: Setting) -> Verdict:
 
 
 def small_settings(seed: int) -> list[Setting]:
-    """One setting of few units for every group, at least two of them different on some point.
+    """One setting of few units for every group.
 
     Args:
         seed: Seed.
@@ -192,26 +191,7 @@ def small_settings(seed: int) -> list[Setting]:
     Returns:
         The settings.
     """
-    return [separable(kind, seed) for kind in GROUPS]
-
-
-def separable(kind: str, seed: int, most: int = UNITS) -> Setting:
-    """A random setting in which some flat is proper.
-
-    Args:
-        kind: A name in ``GROUPS``.
-        seed: Seed.
-        most: Largest number of units.
-
-    Returns:
-        The setting.
-    """
-    g, group = generator_of(seed), GROUPS[kind]
-    while True:
-        rep_in, rep_out = random_ends(group, g)
-        layer = HiddenLayer(rep_in, random_units(group, g, most), rep_out, bias=True)
-        if layer.flats():
-            return on_data(layer, seed)
+    return [setting(kind, seed, UNITS) for kind in GROUPS]
 
 
 def told_apart(kind: str, seed: int) -> Setting:
@@ -224,7 +204,7 @@ def told_apart(kind: str, seed: int) -> Setting:
     Returns:
         The setting.
     """
-    group, s = GROUPS[kind], separable(kind, seed, 4)
+    group, s = GROUPS[kind], setting(kind, seed, 4)
     return on_data(replace(s.layer, rep_in=reps.regular(group)), seed)
 
 

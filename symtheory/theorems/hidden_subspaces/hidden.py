@@ -177,7 +177,7 @@ def _control_orthogonal(seed: int) -> Verdict:
     """Two equal ReLU blocks exchanged with a stretch: a symmetry that commutes with the group and is not orthogonal."""
     three_units = three(seed).layer
     layer = HiddenLayer(three_units.rep_in, disjoint_union(three_units.units, three_units.units), three_units.rep_out)
-    s = replace(on_data(layer, seed), activation=torch.relu)
+    s = replace(on_data(layer, seed, samples=20), activation=torch.relu)
     one = torch.tensor([2.0] * (layer.rep_in.dim + 1) + [0.5] * layer.rep_out.dim, dtype=torch.float64)
     scale = torch.diag(torch.cat([one.repeat(3), torch.ones_like(one).repeat(3), torch.ones(s.layer.rep_out.dim)]))
     merged = scale @ s.flat((0, 1, 2, 0, 1, 2))

@@ -86,7 +86,7 @@ def merged_flats_error(s: Setting) -> float:
     labels = [generated(units, [(first[0], j)]) for j in second]
     flats = distinct(s.flat(x) for x in labels if len(set(x)) == len(first))
     lost = [float(s.constrained.trace() - f.trace()) - sum(s.layer.block_dims(h)) for f in flats]
-    return largest([abs(len(flats) - len(normalizer(s.layer.group, h)) // len(h)), *map(abs, lost)])
+    return largest([float(abs(len(flats) - len(normalizer(s.layer.group, h)) // len(h))), *map(abs, lost)])
 
 
 def told_apart(x: Shared) -> Setting:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from symtheory.spec import group_families as families
 from symtheory.spec import representations as reps
-from symtheory.spec.congruences import Labels, generated, principal, quotient
+from symtheory.spec.congruences import Labels, discrete, generated, principal, quotient
 from symtheory.spec.cosets import coset_representation
 from symtheory.spec.groups import FiniteGroup
 from symtheory.spec.gsets import GSet, coset_space, disjoint_union
@@ -347,8 +347,21 @@ def on_data(layer: HiddenLayer, seed: int, activation: str | None = None, sample
     )
 
 
-def setting(kind: str, seed: int, most: int = 12) -> Setting:
-    """A random layer of a group with random data and loss.
+def differs(layer: HiddenLayer) -> bool:
+    """Whether some units of a layer are not always equal, so that there are hidden subspaces.
+
+    Args:
+        layer: The layer.
+
+    Returns:
+        The answer.
+    """
+    whole = layer.closure(discrete(layer.units))
+    return any(layer.closure(pair) != whole for pair in principal(layer.units))
+
+
+def setting(kind: str, seed: int, most: int = 10) -> Setting:
+    """A random layer of a group with random data and loss, in which some units can differ.
 
     Args:
         kind: A name in ``GROUPS``.
@@ -359,8 +372,11 @@ def setting(kind: str, seed: int, most: int = 12) -> Setting:
         The setting.
     """
     g, group = generator_of(seed), GROUPS[kind]
-    rep_in, rep_out = random_ends(group, g)
-    return on_data(HiddenLayer(rep_in, random_units(group, g, most), rep_out, bias=bool(draw(2, g))), seed)
+    while True:
+        rep_in, rep_out = random_ends(group, g)
+        layer = HiddenLayer(rep_in, random_units(group, g, most), rep_out, bias=bool(draw(2, g)))
+        if differs(layer):
+            return on_data(layer, seed)
 
 
 def settings(seed: int) -> list[Setting]:

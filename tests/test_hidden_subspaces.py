@@ -52,7 +52,8 @@ from tests.oracles import obeys
 from tests.strategies import seeds
 
 kinds = st.sampled_from(sorted(GROUPS))
-few, fewer = settings(max_examples=20, deadline=None), settings(max_examples=8, deadline=None)
+few = settings(max_examples=20, deadline=None)
+fewer = settings(max_examples=8, deadline=None)
 
 
 @pytest.mark.claim("C.L2.6", role="verify")
@@ -101,7 +102,7 @@ def test_gradients_at_symmetric_points_are_symmetric(kind, seed):
 @given(seeds, st.floats(0.3, 3.0))
 @few
 def test_critical_points_need_no_metric_and_gradients_do(seed, stretch):
-    """An exchange with a stretch: the slope across the fixed space along the other eigenspace is 0, the gradient leaves."""
+    """An exchange with a stretch: no slope along its other eigenspace, but the gradient leaves."""
     r = rescaled(seed, stretch)
     point = r.fixed @ normal(generator_of(seed + 1), len(r.fixed))
     slope = torch.func.grad(r.loss)(point)

@@ -18,7 +18,6 @@ from symtheory.errors import SymtheoryError
 from symtheory.spec.claim import Claim
 from symtheory.spec.congruences import Labels
 from symtheory.spec.gsets import disjoint_union
-from symtheory.spec.hidden import HiddenLayer
 from symtheory.spec.numerics import largest, relative_error
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
@@ -175,10 +174,11 @@ def _control_normalised(seed: int) -> Verdict:
 
 def _control_orthogonal(seed: int) -> Verdict:
     """Two equal ReLU blocks exchanged with a stretch: a symmetry that commutes with the group and is not orthogonal."""
-    three_units = three(seed).layer
-    layer = HiddenLayer(three_units.rep_in, disjoint_union(three_units.units, three_units.units), three_units.rep_out)
+    one_block = three(seed).layer
+    # without biases, so that some sample reaches every unit
+    layer = replace(one_block, units=disjoint_union(one_block.units, one_block.units), bias=False)
     s = replace(on_data(layer, seed, samples=20), activation=torch.relu)
-    one = torch.tensor([2.0] * (layer.rep_in.dim + 1) + [0.5] * layer.rep_out.dim, dtype=torch.float64)
+    one = torch.tensor([2.0] * layer.rep_in.dim + [0.5] * layer.rep_out.dim, dtype=torch.float64)
     scale = torch.diag(torch.cat([one.repeat(3), torch.ones_like(one).repeat(3), torch.ones(s.layer.rep_out.dim)]))
     merged = scale @ s.flat((0, 1, 2, 0, 1, 2))
     left, values, _ = torch.linalg.svd(merged)

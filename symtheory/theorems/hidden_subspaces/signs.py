@@ -14,6 +14,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from symtheory.errors import SymtheoryError
 from symtheory.spec import representations as reps
 from symtheory.spec.congruences import Labels
 from symtheory.spec.gsets import coset_space
@@ -221,11 +222,11 @@ def check_signed_leak(s: Setting) -> Verdict:
     Returns:
         Verdict whose control is an activation that is not odd, on two opposite units.
     """
-    g = generator_of(s.seed + 7)
-    for _ in range(50):
-        flat = meet(s.constrained, on_units(s, fixed_by(random_signed(s.layer.units.size, g))))
-        if 0.5 < float(flat.trace()) < float(s.constrained.trace()) - 0.5:
-            break
+    g, m = generator_of(s.seed + 7), s.layer.units.size
+    drawn = (meet(s.constrained, on_units(s, fixed_by(random_signed(m, g)))) for _ in range(200))
+    flat = next((f for f in drawn if 0.5 < float(f.trace()) < float(s.constrained.trace()) - 0.5), None)
+    if flat is None:
+        raise SymtheoryError("units that can differ up to sign", s.name, "add inputs")
     return Verdict(
         f"{s.name}: the constrained gradient stays in flats up to sign",
         residual=constrained_leak(s, flat, flat @ normal(g, s.size)),

@@ -221,6 +221,9 @@ def check_signed_leak(s: Setting) -> Verdict:
 
     Returns:
         Verdict whose control is an activation that is not odd, on two opposite units.
+
+    Raises:
+        SymtheoryError: If all units are always equal up to sign.
     """
     g, m = generator_of(s.seed + 7), s.layer.units.size
     drawn = (meet(s.constrained, on_units(s, fixed_by(random_signed(m, g)))) for _ in range(200))

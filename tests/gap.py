@@ -85,6 +85,6 @@ def groups_up_to(order: int) -> list[Known]:
     """
     loop = f"for n in [1..{order}] do for g in AllSmallGroups(n) do report(g); od; od;;QUIT;"
     done = subprocess.run(
-        [GAP or "gap", "-q"], input=_SCRIPT + loop, capture_output=True, text=True, check=True, timeout=300
+        [GAP or "gap", "-q"], input=_SCRIPT + loop, capture_output=True, text=True, check=True, timeout=600
     )
     return [_read(line) for line in done.stdout.splitlines() if line.count("|") == 6]

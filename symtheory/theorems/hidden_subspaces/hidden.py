@@ -275,8 +275,8 @@ HIDDEN = Theorem(
         verdict="holds",
         chapter="hidden_subspaces",
         remark=r"With one number for every orbit of weight entries, descent moves along $N\nabla$, $N$ the multiplicities, and leaves the subspaces. Minima and "
-        r"critical points do not depend on this; what cannot be crossed does. Adam is different: in tied coordinates it keeps every hidden subspace, up to its "
-        r"$\epsilon$, and in orthonormal ones in general none. An exchange $p$ maps $\Theta_P$ to itself exactly when it commutes with $P$, "
+        r"critical points do not depend on this; what cannot be crossed does. Adam is different: in tied coordinates of permuted inputs and outputs it keeps every hidden subspace, up to its "
+        r"$\epsilon$, and in orthonormal ones it depends on the basis. An exchange $p$ maps $\Theta_P$ to itself exactly when it commutes with $P$, "
         r"if some point of $\Theta_P$ has distinct neurons; there are $m!/|\mathrm{Aut}_G(X)|$ copies of $\Theta_P$, and two of them share only points where neurons coincide.",
     ),
     prove=_prove_hidden,

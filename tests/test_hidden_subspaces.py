@@ -248,7 +248,8 @@ def test_several_hidden_layers_keep_a_hidden_subspace_in_each(kind):
             optimizer.zero_grad()
             (net(x) - y).square().mean().backward()
             optimizer.step()
-        (one, _), (two, _), (three_, _) = net.dense()
+        with torch.no_grad():
+            (one, _), (two, _), (three_, _) = net.dense()
         gaps = [
             relative_error(first @ one, one),
             relative_error(second @ two @ first, two),

@@ -115,6 +115,21 @@ def test_critical_points_need_no_metric_and_gradients_do(seed, stretch):
 
 
 @pytest.mark.claim("C.P2.9", role="verify")
+@pytest.mark.parametrize(("step", "left"), [(0.5, 0.5), (1.0, 0.0), (1.5, -0.5)])
+def test_a_step_from_outside_can_land_on_symmetric_points_or_beyond(step, left):
+    """Steps in units of the inverse curvature across the fixed space of a random group of exchanges."""
+    for s in one_of_each(2):
+        fixed = s.coincident((0, *range(1, s.layer.units.size - 1), 0))
+        across = torch.eye(s.size, dtype=torch.float64) - fixed
+        point = fixed @ normal(generator_of(7), s.size)
+        curvatures, directions = torch.linalg.eigh(across @ torch.func.hessian(s.loss)(point) @ across)
+        normal_, curvature = directions[:, -1], curvatures[-1]
+        start = point + 1e-4 * normal_
+        end = start - step / curvature * torch.func.grad(s.loss)(start)
+        assert float(normal_ @ (end - fixed @ end)) == pytest.approx(left * 1e-4, abs=1e-6)
+
+
+@pytest.mark.claim("C.P2.9", role="verify")
 def test_a_relaxed_network_stays_where_an_equivariant_task_holds_it_and_leaves_otherwise():
     """Unconstrained descent from the constrained space, with the task averaged over the group and as it is."""
     for s in one_of_each(3):

@@ -78,7 +78,7 @@ class Problem:
     @cached_property
     def embedding(self) -> Tensor:
         """Orthonormal basis of the constrained space among all weights $(W, b, A)$; shape ``(full, dim)``."""
-        return torch.block_diag(*(b.reshape(len(b), -1).T for b in self.bases))
+        return torch.block_diag(*(b.flatten(1).T for b in self.bases))
 
     def split(self, full: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""Weights of all units from one vector.
@@ -139,7 +139,11 @@ class Problem:
             A scalar.
         """
         w, _, _ = self.split(self.embedding @ theta)
-        return self.loss(theta) + 0.5 * ((w[0] - normal(generator_of(self.seed + 2), w.shape[1])) ** 2).sum()
+        return self.loss(theta) + 0.5 * ((w[0] - self._pull) ** 2).sum()
+
+    @cached_property
+    def _pull(self) -> Tensor:
+        return normal(generator_of(self.seed + 2), self.layer.rep_in.dim)
 
     def along(self, labels: Labels) -> Tensor:
         """Orthonormal basis of a flat, in constrained coordinates.
@@ -156,7 +160,7 @@ class Problem:
             layer.functions(reps.trivial(layer.group), labels)[: None if layer.bias else 0],
             layer.functions(layer.rep_out, labels),
         ]
-        return self.embedding.T @ torch.block_diag(*(p.reshape(len(p), -1).T for p in parts))
+        return self.embedding.T @ torch.block_diag(*(p.flatten(1).T for p in parts))
 
     def normals(self, labels: Labels) -> Tensor:
         """Orthonormal basis of the directions across a flat, in constrained coordinates.

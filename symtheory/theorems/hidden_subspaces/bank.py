@@ -166,7 +166,10 @@ def walled(name: str) -> tuple[HiddenLayer, ...]:
     """
     group = GROUPS[name]()
     return tuple(
-        layer for pair in ends(group).values() for layer in blocks(group, *pair) if any(f.is_wall for f in layer.flats())
+        layer
+        for pair in ends(group).values()
+        for layer in blocks(group, *pair)
+        if any(f.is_wall for f in layer.flats())
     )
 
 

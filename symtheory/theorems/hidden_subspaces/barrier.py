@@ -359,7 +359,10 @@ def _control_lipschitz(seed: int) -> Verdict:
     for _ in range(400):
         theta = theta - 1e-2 * slope(theta)
     return Verdict(
-        "the flow of a loss with a rough slope stays on its side", max(float(c.height(theta)) / -start, 0.0), 1e-6, seed=seed
+        "the flow of a loss with a rough slope stays on its side",
+        max(float(c.height(theta)) / -start, 0.0),
+        1e-6,
+        seed=seed,
     )
 
 
@@ -390,9 +393,7 @@ def _control_codimension(seed: int) -> Verdict:
     into = across[:, across[: p.dims[0]].norm(dim=0).argmax()]
     into = torch.cat([into[: p.dims[0]], torch.zeros(p.dim - p.dims[0], dtype=torch.float64)])
     c = Crossing(p, into / into.norm())
-    return Verdict(
-        "no slope across units with equal inputs", slope_on_wall(c, seed), SLOPE_TOLERANCE, seed=seed
-    )
+    return Verdict("no slope across units with equal inputs", slope_on_wall(c, seed), SLOPE_TOLERANCE, seed=seed)
 
 
 def three_blocks(seed: int) -> tuple[float, list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 
 import torch
@@ -174,7 +174,7 @@ def walled(name: str) -> tuple[HiddenLayer, ...]:
 
 
 def abelian_groups(most: int) -> Iterator[FiniteGroup]:
-    r"""All abelian groups of small order, one of each kind, $C_{n_1}\times\dots\times C_{n_k}$ with $n_1|n_2|\dots$
+    r"""All abelian groups of small order, one of each kind, $C_{n_1}\times\dots\times C_{n_k}$ with $n_1|n_2|\dots$.
 
     Args:
         most: Largest order.
@@ -188,5 +188,5 @@ def abelian_groups(most: int) -> Iterator[FiniteGroup]:
     for order in range(2, most + 1):
         for length in range(1, 5):
             for factors in product([d for d in divisors(order) if d > 1], repeat=length):
-                if prod(factors) == order and all(b % a == 0 for a, b in zip(factors, factors[1:], strict=False)):
+                if prod(factors) == order and all(b % a == 0 for a, b in pairwise(factors)):
                     yield families.abelian(*factors)

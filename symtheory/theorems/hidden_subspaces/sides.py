@@ -443,9 +443,7 @@ def two_copies_no_wall() -> Verdict:
 
 
 def _prove_sides() -> Proof:
-    n, h, k, v, nu, p, reflection = matrices("n", "h", "h'", "v", r"\nu", "p", "R")
-    nut, pt = matrices(r"\nu^T", "p^T")
-    c = symbols("c", real=True)
+    n, h, k, v, nu, p, nut, nt = matrices("n", "h", "h'", "v", r"\nu", "p", r"\nu^T", "n^T")
     s = Function("s")
     w, x = symbols("w1:4", real=True), symbols("x1:4", real=True)
     orders = list(sympy.utilities.iterables.permutations(range(3)))
@@ -466,9 +464,10 @@ def _prove_sides() -> Proof:
                 r"so $n\nu$ is orthogonal to the wall, as $pn = p$ and $p\nu = 0$", p * n * nu, 0, {p * n: p, p * nu: 0}
             ),
             identity(
-                r"$n\nu = c\nu$ has the length of $\nu$: $c^2 = 1$, and $c = 1$ would mean that $n$ moves nothing",
-                sympy.solve(c**2 - 1, c)[0] * sympy.solve(c**2 - 1, c)[1],
-                -1,
+                r"and as long as $\nu$, so $n\nu = \pm\nu$; with $+$ nothing in $V_{in}^H$ would move",
+                nut * nt * n * nu,
+                nut * nu,
+                {nt * n: 1},
             ),
             identity(
                 r"$R = 1-2\nu\nu^T$ is a reflection, $R^2 = 1$",

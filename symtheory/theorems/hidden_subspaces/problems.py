@@ -43,6 +43,7 @@ class Problem:
         targets: Data $y$, shape ``(n, d_out)``.
         tilt: $\ell(f, y) = \tfrac12|f-y|^2+\mathrm{tilt}\cdot\sin f$: at zero the squared error, else a loss that no group leaves unchanged.
         seed: Seed.
+        decay: Coefficient of $\tfrac12|\theta|^2$, over all weights.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Problem:
     targets: Tensor
     tilt: Tensor
     seed: int
+    decay: float = 0.0
 
     @cached_property
     def bases(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,7 +118,7 @@ class Problem:
             A scalar.
         """
         f = self.output(full)
-        return (0.5 * (f - self.targets) ** 2 + self.tilt * torch.sin(f)).sum(1).mean()
+        return (0.5 * (f - self.targets) ** 2 + self.tilt * torch.sin(f)).sum(1).mean() + self.decay / 2 * full @ full
 
     def loss(self, theta: Tensor) -> Tensor:
         """Loss in constrained coordinates.

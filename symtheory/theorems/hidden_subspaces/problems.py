@@ -55,6 +55,10 @@ class Problem:
     seed: int
     decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        # made here, not inside a transform of autograd, whose wrappers would stay in the cache
+        _ = self.embedding, self._pull
+
     @cached_property
     def bases(self) -> tuple[Tensor, Tensor, Tensor]:
         """Orthonormal equivariant functions: input weights, biases, output weights; shapes ``(k, units, dim)``."""

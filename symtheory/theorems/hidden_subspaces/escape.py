@@ -12,24 +12,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import sympy
 import torch
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
-from sympy import symbols
 from torch import Tensor
 
-from symtheory.engine.symbolic import identity, matrices
 from symtheory.spec import representations as reps
-from symtheory.spec.claim import Claim
 from symtheory.spec.cosets import fixed_space
 from symtheory.spec.groups import Subset
 from symtheory.spec.intertwiners import isotypic_blocks
 from symtheory.spec.representations import Representation
-from symtheory.spec.verdict import Proof, Verdict
-from symtheory.theorems.base import Theorem
+from symtheory.spec.verdict import Verdict
 from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, ends
-from symtheory.theorems.hidden_subspaces.barrier import three_units
 from symtheory.theorems.hidden_subspaces.problems import Problem, averaged_over_group, problem
 from symtheory.theorems.instances import generator_of, normal
 
@@ -123,7 +117,9 @@ class Trap:
             The answer.
         """
         mean = self.action.reynolds(subset)
-        return any(v < 0 and float(torch.trace(b.T @ mean @ b)) > 0.5 for v, b in zip(self.lowest, self.blocks, strict=True))
+        return any(
+            v < 0 and float(torch.trace(b.T @ mean @ b)) > 0.5 for v, b in zip(self.lowest, self.blocks, strict=True)
+        )
 
     def lowest_within(self, subset: Subset) -> float:
         """Smallest eigenvalue of the Hessian on all weights that a subgroup fixes.

@@ -255,7 +255,8 @@ def _prove_local() -> Proof:
         """Outputs a_j = (alpha e + epsilon (e_j - e/3) 3/sqrt 2)/3 of three units, through any loss of three outputs."""
         units = [s(z + height * u / sqrt(2)) for u in flat]
         rows = [
-            sum((a / 3 + split * (int(i == j) - Rational(1, 3)) / sqrt(2)) * units[j] for j in range(3)) for i in range(3)
+            sum((a / 3 + split * (int(i == j) - Rational(1, 3)) / sqrt(2)) * units[j] for j in range(3))
+            for i in range(3)
         ]
         return ell(*rows)
 

@@ -10,6 +10,8 @@ $V_{out}^H$ and $V_{out}^{H'}$: it is enough that the two sides generate represe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from symtheory.spec.cosets import fixed_space
 from symtheory.spec.groups import Subset
 from symtheory.spec.gsets import coset_space
 from symtheory.spec.hidden import HiddenLayer
-from symtheory.theorems.hidden_subspaces.bank import GROUPS, irreducibles
+from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, irreducibles
 from symtheory.theorems.hidden_subspaces.barrier import Crossing
 from symtheory.theorems.hidden_subspaces.problems import Problem, problem
 from symtheory.theorems.instances import generator_of, normal
@@ -144,6 +146,24 @@ def silent_wall(p: Problem, subset: Subset) -> Crossing:
     return Crossing(p, across_inputs(p, subset)[:, 0])
 
 
+@cache
+def _options(name: str) -> dict[bool, tuple[tuple[HiddenLayer, Subset], ...]]:
+    """Blocks with and without pairing, inputs and outputs sums of the trivial and another irreducible representation."""
+    group = GROUPS[name]()
+    kinds = irreducibles(group)
+    sums = [reps.direct_sum(kinds[0], r) for r in kinds[1:]]
+    found: dict[bool, list[tuple[HiddenLayer, Subset]]] = {False: [], True: []}
+    for rep_in, rep_out in product(sums, sums):
+        for layer in blocks(group, rep_in, rep_out):
+            members = layer.units.stabilizer(0)
+            own = layer.block_dims(members)
+            for larger in group.subgroups:
+                their = layer.block_dims(larger)
+                if members < larger and own[0] > their[0] and own[2] > their[2]:
+                    found[is_paired(layer, larger)].append((layer, larger))
+    return {key: tuple(options) for key, options in found.items()}
+
+
 def pairs(seed: int) -> Iterator[tuple[Problem, Subset]]:
     """Blocks whose inputs and outputs are sums of the trivial and another irreducible representation.
 
@@ -151,20 +171,10 @@ def pairs(seed: int) -> Iterator[tuple[Problem, Subset]]:
         seed: Seed.
 
     Yields:
-        A problem for every group that is not abelian and a larger stabiliser, half of them without pairing where that is possible.
+        A problem for every group that is not abelian and a larger stabiliser, with and without pairing in turn.
     """
     for k, name in enumerate(("S_3", "S_4", "A_4", "D_4", "D_5", "S_3xC_2")):
-        group = GROUPS[name]()
-        kinds = irreducibles(group)
-        options: dict[bool, list[tuple[HiddenLayer, Subset]]] = {False: [], True: []}
-        for rep_in in (reps.direct_sum(kinds[0], r) for r in kinds[1:]):
-            for rep_out in (reps.direct_sum(kinds[0], r) for r in kinds[1:]):
-                for members in group.subgroup_classes:
-                    layer = HiddenLayer(rep_in, coset_space(group, members[0]), rep_out)
-                    for larger in group.subgroups:
-                        own, their = layer.block_dims(members[0]), layer.block_dims(larger)
-                        if members[0] < larger and own[0] > their[0] and own[2] > their[2]:
-                            options[is_paired(layer, larger)].append((layer, larger))
+        options = _options(name)
         chosen = options[bool((seed + k) % 2)] or options[bool((seed + k + 1) % 2)]
         layer, larger = chosen[(7 * seed + k) % len(chosen)]
         yield problem(layer, seed + k, activation="generic"), larger

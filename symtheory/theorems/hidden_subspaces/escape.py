@@ -411,7 +411,7 @@ ESCAPE = Theorem(
         hypotheses={
             "invariant loss": "$L(g\\theta) = L(\\theta)$ on all weights",
             "constrained critical point": r"$\nabla(L|_E)(\theta) = 0$",
-            "nondegenerate": "no eigenvalue of the Hessian is zero (for iii), apart from those of rescalings",
+            "nondegenerate": "no eigenvalue of the Hessian is zero (for iii)",
         },
         verdict="holds",
         chapter="hidden_subspaces",

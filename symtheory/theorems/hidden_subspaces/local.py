@@ -7,6 +7,7 @@ exchanges the sides of every wall, and homogeneous ones, which conserve $|w_j|^2
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy
 import torch
@@ -330,7 +331,7 @@ def _prove_local() -> Proof:
     )
 
 
-def _euler(s: sympy.Function, inner: sympy.Expr) -> sympy.Expr:
+def _euler(s: Any, inner: sympy.Expr) -> sympy.Expr:
     """Z s'(z) in place of s(z)."""
     place = symbols("zeta", real=True)
     return inner * sympy.Subs(sympy.diff(s(place), place), place, inner)

@@ -256,7 +256,7 @@ def walled_problem(name: str, seed: int) -> Crossing:
 # --- the best of each side ------------------------------------------------------------------------------------------
 
 
-def best_on_side(c: Crossing, sign: float, decay: float = 0.0, starts: int = 8) -> tuple[float, Tensor]:
+def best_on_side(c: Crossing, sign: float, decay: float = 0.0, starts: int = 4) -> tuple[float, Tensor]:
     r"""Lowest loss with $\mathrm{sign}\cdot\delta\ge0$ that bounded quasi-Newton descent finds from several starts.
 
     Args:
@@ -275,18 +275,23 @@ def best_on_side(c: Crossing, sign: float, decay: float = 0.0, starts: int = 8) 
     def value(z: Tensor) -> Tensor:
         return p.loss(frame @ z) + decay / 2 * z @ z
 
-    slope = torch.func.grad(value)
+    def both(v: np.ndarray) -> tuple[float, np.ndarray]:
+        z = torch.tensor(v, requires_grad=True)
+        height = value(z)
+        (slope,) = torch.autograd.grad(height, z)
+        return float(height.detach()), slope.numpy()
+
     best, where = float("inf"), torch.zeros(p.dim, dtype=torch.float64)
     for k in range(starts):
         z = normal(generator_of(p.seed + k), p.dim)
         z[0] = z[0].abs()
         found = minimize(
-            lambda v: (float(value(torch.from_numpy(v))), slope(torch.from_numpy(v)).numpy()),
+            both,
             z.numpy(),
             jac=True,
             method="L-BFGS-B",
             bounds=[(0, None)] + [(None, None)] * (p.dim - 1),
-            options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-9},
+            options={"maxiter": 600, "ftol": 1e-15, "gtol": 1e-9},
         )
         if found.fun < best:
             best, where = float(found.fun), frame @ torch.from_numpy(found.x)

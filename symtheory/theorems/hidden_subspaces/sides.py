@@ -57,7 +57,7 @@ class Listing:
     def flips(self) -> Tensor:
         """Whether an automorphism exchanges the sides of a wall; shape ``(automorphisms, walls)``."""
         moved = self.moves @ self.normals.T + self.normals.T
-        return moved.abs().amax(dim=1) < MATCH
+        return (moved.abs() < MATCH).all(dim=1)
 
     @property
     def reflections(self) -> Tensor:

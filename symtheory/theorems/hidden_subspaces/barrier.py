@@ -463,7 +463,7 @@ def _prove_barrier() -> Proof:
         return v / 2 + q(v) + q(-v)
 
     w = symbols("w1:4", real=True)
-    total = sum(w)
+    total = sum(w, start=sympy.Integer(0))
     return Proof(
         "C.H5",
         r"any group, layer and loss of the function (first steps: $\bar K$ averages over the group that the exchanges and $G$ generate, $\bar K\nu = 0$ as "

@@ -12,6 +12,7 @@ from typing import Any
 import sympy
 import torch
 from sympy import Function, Rational, sqrt, symbols
+from torch import Tensor
 
 from symtheory.engine.symbolic import derivative_at_zero, identity
 from symtheory.spec.claim import Claim

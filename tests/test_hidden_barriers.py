@@ -37,10 +37,18 @@ from symtheory.theorems.hidden_subspaces.barrier import (
     three_units,
     walled_problem,
 )
-from symtheory.theorems.hidden_subspaces.escape import ESCAPE, KINDS, invariant_problem, misjudged, trap
+from symtheory.theorems.hidden_subspaces.escape import (
+    ESCAPE,
+    KINDS,
+    invariant_problem,
+    misjudged,
+    polished,
+    trap,
+    uneven,
+)
 from symtheory.theorems.hidden_subspaces.local import LOCAL, Case, flip_error, output_after, with_relu
 from symtheory.theorems.hidden_subspaces.pairing import drift, is_paired, pairs, pentagon, silent_wall
-from symtheory.theorems.hidden_subspaces.problems import SMOOTH, problem, taught
+from symtheory.theorems.hidden_subspaces.problems import SMOOTH, averaged_over_group, problem, taught
 from symtheory.theorems.hidden_subspaces.sides import (
     SIDES,
     differences,
@@ -268,6 +276,25 @@ def test_the_trap_stays_critical_and_its_hessian_falls_apart(kind, seed):
     if t.decided:
         assert all(t.opened_by(k) == (t.lowest_within(k) < 0) for k in subgroups)
     assert all(t.opened_by(k) for h in subgroups for k in subgroups if k <= h and t.opened_by(h))
+
+
+@pytest.mark.claim("C.H7", role="verify")
+def test_without_invariance_only_the_average_over_the_group_is_critical():
+    broken = uneven(trap(invariant_problem("C_4", 0, "natural, natural", 0, 0.1)))
+    assert broken.slope > 1e-3
+    assert replace(broken, problem=averaged_over_group(broken.problem)).slope < 1e-9
+
+
+@pytest.mark.claim("C.H7", role="verify")
+def test_a_net_on_the_wrong_side_of_its_wall_leaves_or_stays_once_relaxed_as_predicted():
+    base = replace(averaged_over_group(problem(three_units(), 2, samples=8)), decay=1e-3)
+    c = crossing(base)
+    right = c.foot(normal(generator_of(2), base.dim)) + 2 * c.normal
+    c = replace(c, problem=taught(base, base, right))
+    value, where = best_on_side(c, -1.0)
+    t = polished(c.problem, where)
+    assert float(c.height(t.theta)) < -1e-3 and value > 1.001 * best_on_side(c, 1.0)[0]
+    assert t.slope < 1e-9 and t.decided and misjudged(t) == 0
 
 
 @pytest.mark.claim("C.H7", role="verify")

@@ -25,7 +25,7 @@ from symtheory.spec.hidden import HiddenLayer
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, ends, walled
-from symtheory.theorems.hidden_subspaces.problems import SMOOTH, Problem, problem, stacked
+from symtheory.theorems.hidden_subspaces.problems import SMOOTH, Problem, problem
 from symtheory.theorems.instances import generator_of, normal
 
 OURS = "this book; separation at codimension one: Paper C"
@@ -359,7 +359,7 @@ def _control_lipschitz(seed: int) -> Verdict:
     teacher = c.normal + 0.0
     teacher[2] = 1.0
     c = Crossing(replace(c.problem, targets=c.problem.output(c.problem.embedding @ teacher)), c.normal)
-    theta = -0.01 * c.normal + stacked([0, 0, 0.8])
+    theta = -0.01 * c.normal + torch.tensor([0.0, 0.0, 0.8], dtype=torch.float64)
     slope, start = torch.func.grad(c.problem.loss), -0.01
     for _ in range(400):
         theta = theta - 1e-2 * slope(theta)
@@ -420,9 +420,7 @@ def three_blocks(seed: int) -> tuple[float, list[float]]:
     flat = into - c.normal[:2] * (c.normal[:2] @ into)
     # every unit of a reduced block computes s of the sum over the block's units, and there are three of them
     students = [
-        torch.cat([-into, stacked([1.0])]),
-        torch.cat([3 * flat, stacked([1 / 3])]),
-        torch.cat([-3 * flat, stacked([-1 / 3])]),
+        torch.cat([scale * v, w[2:] * out]) for scale, v, out in ((-1, into, 1), (3, flat, 1 / 3), (-3, flat, -1 / 3))
     ]
     wanted = p.output(p.embedding @ w)
     found = sum(p.output(p.embedding @ s) for s in students)

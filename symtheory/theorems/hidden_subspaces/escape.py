@@ -151,8 +151,7 @@ def trap(p: Problem, starts: int = 1) -> Trap:
     Returns:
         The trap.
     """
-    slope, bend = torch.func.grad(p.loss), torch.func.hessian(p.loss)
-    found = []
+    slope, found = torch.func.grad(p.loss), []
     for k in range(starts):
         end = minimize(
             lambda v: (float(p.loss(torch.from_numpy(v))), slope(torch.from_numpy(v)).numpy()),
@@ -161,11 +160,24 @@ def trap(p: Problem, starts: int = 1) -> Trap:
             method="L-BFGS-B",
             options={"maxiter": 500, "gtol": 1e-7, "ftol": 1e-14},
         )
-        theta = torch.from_numpy(end.x)
-        for _ in range(4):
-            theta = theta - torch.linalg.lstsq(bend(theta), slope(theta)[:, None], driver="gelsd").solution[:, 0]
-        found.append((float(p.loss(theta)), theta))
-    return Trap(p, max(found, key=lambda f: f[0])[1])
+        found.append(polished(p, torch.from_numpy(end.x)))
+    return max(found, key=lambda t: float(p.loss(t.theta)))
+
+
+def polished(p: Problem, theta: Tensor) -> Trap:
+    """Newton steps from a point that is nearly critical.
+
+    Args:
+        p: The problem.
+        theta: Constrained parameters.
+
+    Returns:
+        The critical point.
+    """
+    slope, bend = torch.func.grad(p.loss), torch.func.hessian(p.loss)
+    for _ in range(4):
+        theta = theta - torch.linalg.lstsq(bend(theta), slope(theta)[:, None], driver="gelsd").solution[:, 0]
+    return Trap(p, theta)
 
 
 def displacement(t: Trap, seed: int = 0) -> float:

@@ -7,7 +7,7 @@ $L(\theta) = \mathbb E\,\ell(f_\theta(x), y)$ is an average over random data tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -246,15 +246,3 @@ def averaged_over_group(p: Problem) -> Problem:
     x = torch.einsum("gij,nj->gni", p.layer.rep_in.matrices, p.inputs).flatten(0, 1)
     y = torch.einsum("gij,nj->gni", p.layer.rep_out.matrices, p.targets).flatten(0, 1)
     return replace(p, inputs=x, targets=y, tilt=torch.zeros_like(p.tilt))
-
-
-def stacked(theta: Sequence[float]) -> Tensor:
-    """A float64 vector.
-
-    Args:
-        theta: Its entries.
-
-    Returns:
-        The vector.
-    """
-    return torch.tensor(list(theta), dtype=torch.float64)

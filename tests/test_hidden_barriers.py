@@ -25,15 +25,14 @@ from symtheory.theorems.hidden_subspaces.bank import (
     random_sum,
     walled,
 )
-from symtheory.theorems.hidden_subspaces.barrier import (
-    BARRIER,
+from symtheory.theorems.hidden_subspaces.barrier import BARRIER, three_blocks
+from symtheory.theorems.hidden_subspaces.crossings import (
     SLOPE_TOLERANCE,
     best_on_side,
     crossing,
     descent_crossings,
     flow_error,
     slope_on_wall,
-    three_blocks,
     three_units,
     walled_problem,
 )
@@ -46,18 +45,12 @@ from symtheory.theorems.hidden_subspaces.escape import (
     trap,
     uneven,
 )
+from symtheory.theorems.hidden_subspaces.listing import differences, exchange_error, listing
 from symtheory.theorems.hidden_subspaces.local import LOCAL, Case, flip_error, output_after, with_relu
 from symtheory.theorems.hidden_subspaces.pairing import drift, is_paired, pairs, pentagon, silent_wall
 from symtheory.theorems.hidden_subspaces.problems import SMOOTH, averaged_over_group, problem, taught
-from symtheory.theorems.hidden_subspaces.sides import (
-    SIDES,
-    differences,
-    exchange_error,
-    harmful_counts,
-    listing,
-    row,
-    table,
-)
+from symtheory.theorems.hidden_subspaces.rows import harmful_counts, row, table
+from symtheory.theorems.hidden_subspaces.sides import SIDES
 from symtheory.theorems.hidden_subspaces.three import Three, expansion_error, saddle_error
 from symtheory.theorems.instances import generator_of, normal
 from tests.oracles import obeys

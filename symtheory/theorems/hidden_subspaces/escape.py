@@ -29,7 +29,7 @@ from symtheory.spec.representations import Representation
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, ends
-from symtheory.theorems.hidden_subspaces.barrier import three_units
+from symtheory.theorems.hidden_subspaces.crossings import three_units
 from symtheory.theorems.hidden_subspaces.pairing import across_inputs
 from symtheory.theorems.hidden_subspaces.problems import Problem, averaged_over_group, problem
 from symtheory.theorems.instances import generator_of, normal

@@ -19,7 +19,7 @@ from symtheory.spec.claim import Claim
 from symtheory.spec.groups import Subset
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
-from symtheory.theorems.hidden_subspaces.barrier import crossing, flow_error, three_units
+from symtheory.theorems.hidden_subspaces.crossings import crossing, flow_error, three_units
 from symtheory.theorems.hidden_subspaces.pairing import drift, is_paired, pairs, pentagon, silent_wall
 from symtheory.theorems.hidden_subspaces.problems import Problem, problem
 from symtheory.theorems.hidden_subspaces.three import Three, expansion_error, saddle_error

@@ -22,7 +22,7 @@ from symtheory.spec.groups import Subset
 from symtheory.spec.gsets import coset_space
 from symtheory.spec.hidden import HiddenLayer
 from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, irreducibles
-from symtheory.theorems.hidden_subspaces.barrier import Crossing
+from symtheory.theorems.hidden_subspaces.crossings import Crossing
 from symtheory.theorems.hidden_subspaces.problems import Problem, problem
 from symtheory.theorems.instances import generator_of, normal
 

@@ -8,174 +8,33 @@ with chambers counted by Whitney's formula. Source: ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import replace
 
 import sympy
 import torch
 from sympy import Function, symbols
-from torch import Tensor
 
 from symtheory.engine.symbolic import identity, matrices
 from symtheory.spec import representations as reps
 from symtheory.spec.claim import Claim
-from symtheory.spec.cosets import fixed_space, normalizer
-from symtheory.spec.groups import FiniteGroup, Subset
+from symtheory.spec.cosets import normalizer
+from symtheory.spec.groups import Subset
 from symtheory.spec.gsets import coset_space
 from symtheory.spec.hidden import HiddenLayer
-from symtheory.spec.representations import Representation
 from symtheory.spec.verdict import Proof, Verdict
-from symtheory.spec.walls import chambers, walls
+from symtheory.spec.walls import walls
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, ends, irreducibles, random_sum
-from symtheory.theorems.hidden_subspaces.barrier import crossing, three_units
+from symtheory.theorems.hidden_subspaces.crossings import crossing, three_units
+from symtheory.theorems.hidden_subspaces.listing import (
+    LOSS_TOLERANCE,
+    MATCH,
+    differences,
+    exchange_error,
+    is_relabelled,
+)
 from symtheory.theorems.hidden_subspaces.problems import Problem, problem
 from symtheory.theorems.instances import generator_of, normal
-
-#: Rounding of a loss over some tens of units and data.
-LOSS_TOLERANCE = 1e-11
-#: Products of matrices of a representation, against the exact answer.
-MATCH = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class Listing:
-    """What all automorphisms of the units of a block do to its walls, one by one.
-
-    Attributes:
-        normals: Of every wall, in the coordinates of the input weights; shape ``(walls, k)``.
-        moves: Every automorphism in the same coordinates, shape ``(automorphisms, k, k)``.
-        full: The same in all constrained coordinates, shape ``(automorphisms, dim, dim)``.
-    """
-
-    normals: Tensor
-    moves: Tensor
-    full: Tensor
-
-    @property
-    def flips(self) -> Tensor:
-        """Whether an automorphism exchanges the sides of a wall; shape ``(automorphisms, walls)``."""
-        moved = self.moves @ self.normals.T + self.normals.T
-        return (moved.abs() < MATCH).all(dim=1)
-
-    @property
-    def reflections(self) -> Tensor:
-        """Whether an automorphism is the reflection in a wall, outputs and biases at rest; shape as ``flips``."""
-        dim, k = self.full.shape[1], self.normals.shape[1]
-        across = torch.zeros(len(self.normals), dim, dtype=torch.float64)
-        across[:, :k] = self.normals
-        mirrors = torch.eye(dim, dtype=torch.float64) - 2 * across[:, :, None] * across[:, None, :]
-        return (self.full[:, None] - mirrors).abs().amax((2, 3)) < MATCH
-
-    def chamber_count(self) -> int:
-        r"""Whitney: $\sum_B(-1)^{|B|-\mathrm{rank}B}$ over all sets $B$ of walls.
-
-        Returns:
-            The number of chambers.
-        """
-        total = 0
-        for size in range(len(self.normals) + 1):
-            for chosen in combinations(range(len(self.normals)), size):
-                rank = int(torch.linalg.matrix_rank(self.normals[list(chosen)], tol=1e-8)) if size else 0
-                total += (-1) ** (size - rank)
-        return total
-
-    def orbit_count(self, samples: int = 2000) -> tuple[int, int]:
-        """Chambers that random points meet, and their orbits under all automorphisms.
-
-        Args:
-            samples: Number of points.
-
-        Returns:
-            Both numbers.
-        """
-        points = normal(generator_of(0), samples, self.normals.shape[1])
-        code = 2 ** torch.arange(len(self.normals), dtype=torch.int64)
-
-        def chamber(x: Tensor) -> list[int]:
-            return ((x @ self.normals.T > 0) * code).sum(-1).tolist()
-
-        start = chamber(points)
-        parent = {c: c for c in start}
-
-        def root(c: int) -> int:
-            while parent[c] != c:
-                c = parent[c]
-            return c
-
-        for move in self.moves:
-            for a, b in set(zip(start, chamber(points @ move.T), strict=True)):
-                parent[root(b)] = root(a)
-        return len(parent), len({root(c) for c in parent})
-
-
-def listing(p: Problem) -> Listing:
-    """All automorphisms of the units, as matrices on the constrained space.
-
-    Args:
-        p: A problem with a single block.
-
-    Returns:
-        The listing.
-    """
-    k, moves = p.dims[0], []
-    units, n, out = p.layer.units.size, p.layer.rep_in.dim, p.layer.rep_out.dim
-    for images in p.layer.units.automorphisms():
-        there = torch.zeros(units, units, dtype=torch.float64)
-        there[torch.from_numpy(images), torch.arange(units)] = 1.0
-        parts = [torch.kron(there, torch.eye(d, dtype=torch.float64)) for d in (n, 1, out)]
-        moves.append(p.embedding.T @ torch.block_diag(*parts) @ p.embedding)
-    full = torch.stack(moves)
-    normals = [p.normals(f.labels)[:k, 0] for f in p.walls]
-    return Listing(torch.stack(normals) if normals else torch.zeros(0, k).double(), full[:, :k, :k], full)
-
-
-def exchange_error(p: Problem, loss_of_units: bool = False) -> float:
-    """Largest relative difference of a loss between points that automorphisms of the units exchange.
-
-    Args:
-        p: The problem.
-        loss_of_units: Whether to take a loss that looks at single units, for a control.
-
-    Returns:
-        The difference.
-    """
-    loss = p.units_apart if loss_of_units else p.loss
-    theta = normal(generator_of(p.seed + 5), p.dim)
-    here = float(loss(theta))
-    return max(abs(float(loss(move @ theta)) - here) / abs(here) for move in listing(p).full)
-
-
-def differences(p: Problem) -> int:
-    """Numbers in which the walls and chambers from normalisers differ from those of brute force.
-
-    Args:
-        p: A problem with a single block.
-
-    Returns:
-        How many of: visible walls, exchanged walls, chambers (twice), orbits; and of the statements that one orbit follows from visible
-        walls alone and that a visible wall is one whose normaliser in $H'$ moves something.
-    """
-    c, found = chambers(p.layer), listing(p)
-    met, orbits = found.orbit_count()
-    own = p.layer.units.stabilizer(0)
-    space = fixed_space(p.layer.rep_in, own)
-    moving = 0
-    for w in c.walls:
-        inside = sorted(normalizer(p.layer.group, own) & w.subgroup)
-        moves = (p.layer.rep_in.matrices[inside] @ space - space).abs().amax((1, 2)) > MATCH
-        moving += int(bool(moves.any()) != w.visible)
-    return (
-        abs(sum(w.visible for w in c.walls) - sum(f.visible for f in p.walls))
-        + abs(sum(w.visible for w in c.walls) - int(found.reflections.any(dim=0).sum()))
-        + abs(sum(w.exchanged for w in c.walls) - int(found.flips.any(dim=0).sum()))
-        + abs(len(c.signs) - found.chamber_count())
-        + abs(len(c.signs) - met)
-        + abs(len(c.orbits) - orbits)
-        + int(all(w.visible for w in c.walls) and c.barrier)
-        + moving
-    )
 
 
 def check_sides(p: Problem) -> Verdict:
@@ -212,110 +71,10 @@ def side_instances(seed: int) -> list[Problem]:
     for k, name in enumerate(GROUPS):
         group = GROUPS[name]()
         pairs = [*ends(group).values(), (random_sum(group, seed + k), random_sum(group, seed + k + 50, 1))]
-        layers = [layer for pair in pairs for layer in blocks(group, *pair) if walls(layer) and _relabelled(layer)]
+        layers = [layer for pair in pairs for layer in blocks(group, *pair) if walls(layer) and is_relabelled(layer)]
         if layers:
             found.append(problem(layers[(seed + k) % len(layers)], seed + k))
     return found
-
-
-def _relabelled(layer: HiddenLayer) -> bool:
-    """Whether relabelling the units of the block moves any weights."""
-    own = layer.units.stabilizer(0)
-    return bool(normalizer(layer.group, own) - layer.closure_of(own))
-
-
-# --- the table --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One block of a group.
-
-    Attributes:
-        group: Name of the group.
-        ends: Inputs and outputs.
-        units: Number of units, $|G/H|$.
-        stabilizer: $|H|$.
-        walls: Number of walls.
-        visible: Walls that a relabelling reflects in.
-        exchanged: Walls whose sides a relabelling exchanges.
-        chambers: Number of chambers.
-        orbits: Orbits of chambers under relabelling.
-    """
-
-    group: str
-    ends: str
-    units: int
-    stabilizer: int
-    walls: int
-    visible: int
-    exchanged: int
-    chambers: int
-    orbits: int
-
-    @property
-    def barrier(self) -> bool:
-        """Whether some chambers are out of reach from others."""
-        return self.orbits > 1
-
-
-def row(layer: HiddenLayer, name: str = "") -> Row:
-    """What the walls of a single block do.
-
-    Args:
-        layer: A layer with one block.
-        name: Of inputs and outputs, for print-outs.
-
-    Returns:
-        The row.
-    """
-    c = chambers(layer)
-    return Row(
-        layer.group.name,
-        name,
-        layer.units.size,
-        len(layer.units.stabilizer(0)),
-        len(c.walls),
-        sum(w.visible for w in c.walls),
-        sum(w.exchanged for w in c.walls),
-        len(c.signs),
-        len(c.orbits),
-    )
-
-
-def table(names: Iterable[str] = tuple(GROUPS)) -> tuple[Row, ...]:
-    """Every block of the groups, with every named pair of inputs and outputs.
-
-    Args:
-        names: Names in the bank.
-
-    Returns:
-        The rows, those without walls too.
-
-    >>> [(r.units, r.walls, r.chambers, r.orbits) for r in table(["S_3"]) if r.ends == "natural, trivial"]
-    [(6, 3, 6, 1), (3, 1, 2, 2), (2, 0, 1, 1), (1, 0, 1, 1)]
-    """
-    return tuple(
-        row(layer, name)
-        for group in (GROUPS[n]() for n in names)
-        for name, pair in ends(group).items()
-        for layer in blocks(group, *pair)
-    )
-
-
-def harmful_counts(group: FiniteGroup, rep_in: Representation, rep_out: Representation) -> tuple[int, int]:
-    """Over all blocks: the walls, and those among them whose sides nothing exchanges.
-
-    Args:
-        group: The group.
-        rep_in: Inputs.
-        rep_out: Outputs.
-
-    Returns:
-        Both numbers.
-    """
-    every = [w for layer in blocks(group, rep_in, rep_out) for w in walls(layer)]
-    return len(every), sum(not w.exchanged for w in every)
 
 
 # --- one hypothesis broken at a time, and forms that are wrong -----------------------------------------------------------

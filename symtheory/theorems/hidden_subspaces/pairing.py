@@ -55,6 +55,7 @@ def pairing(layer: HiddenLayer, subset: Subset) -> Tensor:
     Returns:
         Shape ``(d_out, d_in, outputs, directions)``; zero exactly if units with equal inputs keep them, whatever the data.
 
+    >>> from symtheory.theorems.hidden_subspaces.crossings import three_units
     >>> float(pairing(three_units(), frozenset(range(6))).abs().max()) < 1e-12
     True
     """

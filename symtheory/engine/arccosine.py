@@ -16,6 +16,7 @@ $s'(0)=0$ there, as autograd does, and the Hessian is refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import pi
 
 import torch
@@ -26,17 +27,19 @@ from symtheory.errors import SymtheoryError
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Geometry of all pairs of rows of ``w`` (i) and ``v`` (j): norms, unit vectors, angle, sine and cosine."""
+    """Geometry of all pairs of rows of ``w`` (i) and ``v`` (j): norms, unit vectors, angles, sines and cosines."""
 
     norm_w: Tensor
     norm_v: Tensor
     unit_w: Tensor
     unit_v: Tensor
     angle: Tensor
+    sine: Tensor
+    cosine: Tensor
 
     @property
     def kernel(self) -> Tensor:
-        shape = self.angle.sin() + (pi - self.angle) * self.angle.cos()
+        shape = self.sine + (pi - self.angle) * self.cosine
         return self.norm_w[..., :, None] * self.norm_v[..., None, :] * shape / (2 * pi)
 
 
@@ -46,9 +49,10 @@ def _pairs(w: Tensor, v: Tensor) -> _Pairs:
     unit_w = w / norm_w.clamp(min=torch.finfo(w.dtype).tiny)[..., None]
     unit_v = v / norm_v.clamp(min=torch.finfo(v.dtype).tiny)[..., None]
     a, b = unit_w[..., :, None, :], unit_v[..., None, :, :]
-    # unlike the arc cosine this is exact to rounding for parallel and for opposite rows too
-    angle = 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
-    return _Pairs(norm_w, norm_v, unit_w, unit_v, angle)
+    # chords rather than the arc cosine: exact to rounding for parallel and for opposite rows too
+    apart, together = (a - b).norm(dim=-1), (a + b).norm(dim=-1)
+    sine, cosine = apart * together / 2, (together - apart) * (together + apart) / 4
+    return _Pairs(norm_w, norm_v, unit_w, unit_v, 2 * torch.atan2(apart, together), sine, cosine)
 
 
 def kernel(w: Tensor, v: Tensor) -> Tensor:
@@ -83,7 +87,7 @@ def kernel_gradient(w: Tensor, v: Tensor) -> Tensor:
 
 
 def _gradient(p: _Pairs, v: Tensor) -> Tensor:
-    along = (p.norm_v[..., None, :] * p.angle.sin())[..., None] * p.unit_w[..., :, None, :]
+    along = (p.norm_v[..., None, :] * p.sine)[..., None] * p.unit_w[..., :, None, :]
     across = (pi - p.angle)[..., None] * v[..., None, :, :]
     return (p.norm_w > 0)[..., :, None, None] * (along + across) / (2 * pi)
 
@@ -91,9 +95,9 @@ def _gradient(p: _Pairs, v: Tensor) -> Tensor:
 def _mixed(p: _Pairs) -> Tensor:
     r"""$\nabla_w\nabla_v k=\mathbb E\,s'(w\cdot x)s'(v\cdot x)xx^T$, shape ``(..., m, k, n, n)``."""
     a, b = torch.broadcast_tensors(p.unit_w[..., :, None, :], p.unit_v[..., None, :, :])
-    sine, cosine = p.angle.sin()[..., None], p.angle.cos()[..., None]
-    # both factors are of the size of the sine, so their product over it goes to 0 with it
-    turned = _outer(b - cosine * a, (a - cosine * b) / sine.clamp(min=torch.finfo(a.dtype).tiny))
+    sine, cosine = p.sine[..., None], p.cosine[..., None]
+    # both factors are of the size of the sine, or of rounding: their product over it goes to 0 with it
+    turned = _outer(b - cosine * a, (a - cosine * b) / sine.clamp(min=torch.finfo(a.dtype).eps))
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     return ((pi - p.angle)[..., None, None] * eye + sine[..., None] * _outer(a, b) + turned) / (2 * pi)
 
@@ -101,9 +105,9 @@ def _mixed(p: _Pairs) -> Tensor:
 def _own(p: _Pairs) -> Tensor:
     r"""$\nabla_w\nabla_w k$, shape ``(..., m, k, n, n)``; it vanishes where the neurons are parallel."""
     a, b = torch.broadcast_tensors(p.unit_w[..., :, None, :], p.unit_v[..., None, :, :])
-    sine, cosine = p.angle.sin()[..., None], p.angle.cos()[..., None]
+    sine, cosine = p.sine[..., None], p.cosine[..., None]
     rest = b - cosine * a
-    turned = _outer(rest, rest / sine.clamp(min=torch.finfo(a.dtype).tiny))
+    turned = _outer(rest, rest / sine.clamp(min=torch.finfo(a.dtype).eps))
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     ratio = p.norm_v[..., None, :] / p.norm_w[..., :, None]
     return ratio[..., None, None] * (sine[..., None] * (eye - _outer(a, a)) + turned) / (2 * pi)
@@ -153,8 +157,7 @@ class Teacher:
         Returns:
             Shape ``(...)``.
         """
-        z, c = self._joined(first, second)
-        return (_gram(c) * kernel(z, z)).sum((-2, -1)) / 2
+        return self._measure(first, second)[0]
 
     def gradient(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         r"""Gradient of :meth:`loss`.
@@ -166,8 +169,7 @@ class Teacher:
         Returns:
             For $W$ and for $A$, in their shapes with the leading dims of both nets.
         """
-        _, into, out = self.loss_and_gradient(first, second)
-        return into, out
+        return self._measure(first, second)[1:]
 
     def loss_and_gradient(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both, for little more than the price of one.
@@ -179,17 +181,7 @@ class Teacher:
         Returns:
             Loss, gradient for $W$, gradient for $A$.
         """
-        m = first.shape[-2]
-        z, c = self._joined(first, second)
-        pairs, gram = _pairs(z, z), _gram(c)
-        overlaps = pairs.kernel
-        # the sum over j of c_i.c_j times the gradient of the kernel, without a tensor of all pairs of vectors
-        along = (gram * pairs.angle.sin() * pairs.norm_v[..., None, :]).sum(-1)[..., :m, None] * pairs.unit_w[
-            ..., :m, :
-        ]
-        across = (gram * (pi - pairs.angle))[..., :m, :] @ z
-        alive = (pairs.norm_w[..., :m] > 0)[..., None]
-        return (gram * overlaps).sum((-2, -1)) / 2, alive * (along + across) / (2 * pi), c @ overlaps[..., :m]
+        return self._measure(first, second)
 
     def hessian(self, first: Tensor, second: Tensor) -> Tensor:
         r"""Hessian of :meth:`loss`, in the order of $(W, A)$ flattened row by row.
@@ -208,22 +200,40 @@ class Teacher:
             raise SymtheoryError("neurons that are not zero", "a zero row of W", "prune dead neurons first")
         z, c = self._joined(first, second)
         m, n, o = first.shape[-2], first.shape[-1], second.shape[-2]
-        pairs, gram = _pairs(z, z), _gram(c)
+        pairs, gram = _pairs(z[..., :m, :], z), _gram(c)[..., :m, :]
         lead = z.shape[:-2]
-        mixed, own = _mixed(pairs)[..., :m, :m, :, :], _own(pairs)[..., :m, :, :, :]
-        slope = _gradient(pairs, z)[..., :m, :, :]  # (i, j, n): of k(w_i, z_j) in w_i
+        slope = _gradient(pairs, z)  # (i, j, n): of k(w_i, z_j) in w_i
         same = torch.eye(m, dtype=z.dtype, device=z.device)
-        diagonal = torch.einsum("...ij,...ijab->...iab", gram[..., :m, :], own)
-        ww = torch.einsum("...ij,...ijab->...iajb", gram[..., :m, :m], mixed)
+        diagonal = torch.einsum("...ij,...ijab->...iab", gram, _own(pairs))
+        ww = torch.einsum("...ij,...ijab->...iajb", gram[..., :m], _mixed(pairs)[..., :m, :, :])
         ww = ww + torch.einsum("...iab,ij->...iajb", diagonal, same)
         # d/da_pj of sum_l (c_i . c_l) slope_il: through c_i if i = j, through c_l if l = j
         wa = torch.einsum("...pi,...ija->...iapj", c[..., :m], slope[..., :m, :])
         wa = wa + torch.einsum("...pl,...ila,ij->...iapj", c, slope, same)
         outputs = torch.eye(o, dtype=z.dtype, device=z.device)
-        aa = torch.einsum("...ij,pq->...piqj", pairs.kernel[..., :m, :m], outputs)
+        aa = torch.einsum("...ij,pq->...piqj", pairs.kernel[..., :m], outputs)
         ww, aa = ww.reshape(*lead, m * n, m * n), aa.reshape(*lead, o * m, o * m)
         wa = wa.reshape(*lead, m * n, o * m)
         return torch.cat([torch.cat([ww, wa], -1), torch.cat([wa.mT, aa], -1)], -2)
+
+    @cached_property
+    def _constant(self) -> Tensor:
+        """Half the mean square of the teacher."""
+        return (_gram(self.second) * kernel(self.first, self.first)).sum((-2, -1)) / 2
+
+    def _measure(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and gradients from the pairs of a student's neuron with any neuron."""
+        z, c = self._joined(first, second)
+        m = first.shape[-2]
+        pairs, gram = _pairs(z[..., :m, :], z), _gram(c)[..., :m, :]
+        overlaps = pairs.kernel
+        both = gram * overlaps
+        loss = both[..., :m].sum((-2, -1)) / 2 + both[..., m:].sum((-2, -1)) + self._constant
+        # the sum over j of c_i.c_j times the gradient of the kernel, without a tensor of all pairs of vectors
+        along = (gram * pairs.sine * pairs.norm_v[..., None, :]).sum(-1)[..., None] * pairs.unit_w
+        across = (gram * (pi - pairs.angle)) @ z
+        alive = (pairs.norm_w > 0)[..., None]
+        return loss, alive * (along + across) / (2 * pi), c @ overlaps.mT
 
     def _joined(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Student and teacher as one net: all neurons, and output weights with the teacher's negated."""

@@ -190,7 +190,7 @@ class Settled:
 
 
 def settle(
-    psi: Tensor, start: Tensor, along: Tensor, lr: float, steps: int, every: int = 250, small: float = 1e-13
+    psi: Tensor, start: Tensor, along: Tensor, lr: float, steps: int, every: int = 250, small: float = 1e-11
 ) -> Settled:
     r"""Gradient descent $\theta\leftarrow\theta-\eta M\nabla L$ on all configurations, each until it has settled.
 
@@ -263,7 +263,7 @@ def trap(psi: Tensor, lr: float = 0.2, steps: int = 20_000) -> Tensor:
     """
     mirrored = teacher_point(psi)
     mirrored = mirrored - 2 * (mirrored @ NORMAL)[:, None] * NORMAL
-    found = settle(psi, mirrored, projection("S3"), lr, steps, small=1e-10)
+    found = settle(psi, mirrored, projection("S3"), lr, steps)
     return polish(psi, found.points, COORDINATES)
 
 

@@ -36,7 +36,7 @@ FOUND = 1e-6
 #: Loss over that of the zero function above which a block has died.
 DEAD = 0.99
 #: Records along a path: steps in geometric order.
-TIMES = (*range(0, 20), *(round(20 * 1.12**k) for k in range(1, 38)))
+TIMES = (*range(0, 20), *(round(20 * 1.12**k) for k in range(1, 34)))
 
 
 @dataclass(frozen=True)
@@ -117,23 +117,33 @@ def paths(shard: Shard, device: str = "cpu") -> xr.Dataset:
         device: Where to train.
 
     Returns:
-        ``path`` (start, time, entry) in units of the teacher's output weight.
+        ``path`` and, with the other metric, ``tied_path`` (start, time, entry) in units of the teacher's output weight;
+        ``far_minimum`` (entry).
     """
     psi = torch.tensor([shard["shown"]], dtype=torch.float64, device=device).deg2rad()
-    points = s3_block.initial(range(shard["paths"]), shard["spread"]).to(device)
-    onto, found = s3_block.projection("S3").to(device), []
-    for t in range(max(TIMES) + 1):
-        if t in TIMES:
-            first, second = s3_block.split(points)
-            found.append(torch.stack([first[:, 0, 0], first[:, 0, 1]], -1) * second[:, 0, :1])
-        points = points - shard["lr"] * s3_block.gradient(psi, points) @ onto
-    values = torch.stack(found, 1).cpu().numpy()
-    return xr.Dataset(
-        {"path": (("start", "time", "entry"), values)}, coords={"time": list(TIMES), "entry": ["diagonal", "other"]}
-    )
+    start = s3_block.initial(range(shard["paths"]), shard["spread"]).to(device)
+    flows = {
+        "path": (s3_block.projection("S3"), shard["lr"]),
+        "tied_path": (s3_block.TIED.T @ s3_block.TIED / 3, shard["lr"] / 2),
+    }
+    found = {"far_minimum": ("entry", _products(s3_block.trap(psi))[0].cpu().numpy())}
+    for name, (along, lr) in flows.items():
+        points, records = start, []
+        for t in range(max(TIMES) + 1):
+            if t in TIMES:
+                records.append(_products(points))
+            points = points - lr * s3_block.gradient(psi, points) @ along.to(device)
+        found[name] = (("start", "time", "entry"), torch.stack(records, 1).cpu().numpy())
+    return xr.Dataset(found, coords={"time": list(TIMES), "entry": ["diagonal", "other"]})
 
 
-def landscape(degrees: float, low: float = -1.0, high: float = 1.4, count: int = 97) -> xr.Dataset:
+def _products(points: torch.Tensor) -> torch.Tensor:
+    """Diagonal and other input weights times the output weight, which decide the function."""
+    first, second = s3_block.split(points)
+    return torch.stack([first[:, 0, 0], first[:, 0, 1]], -1) * second[:, 0, :1]
+
+
+def landscape(degrees: float, low: float = -0.75, high: float = 0.95, count: int = 69) -> xr.Dataset:
     """Loss over the plane of products, where every equivariant function with positive output weights is one point.
 
     Args:

@@ -258,7 +258,7 @@ class C5(Figure):
                 control=float(result["across"].sel(line="beside").min()),
             ),
             Verdict(
-                "gradient at the minimum beyond the wall (control: at the teacher's mirror image, which is not quite it)",
+                "gradient at the minimum beyond the wall (control: at the teacher's mirror image)",
                 float(spurious["slope"].sel(place="far").max()), 1e-11,
                 control=float(spurious["slope"].sel(place="mirror").min()),
             ),

@@ -162,7 +162,10 @@ def compute(shard: Shard) -> xr.Dataset:
         rows = [land.value(from_plane(land.teacher, axis, t2.expand_as(axis))) for t2 in axis]
         found["surface"] = (("off", "diagonal"), torch.stack(rows).numpy())
         coords |= {"off": axis.numpy(), "diagonal": axis.numpy()}
-    return xr.Dataset(found, coords=coords)
+    result = xr.Dataset(found, coords=coords)
+    for name in ("at", "spectrum"):
+        result[name].attrs["nonfinite"] = "a student without biases has fewer coordinates, a plane has two"
+    return result
 
 
 def _across(land: Landscape, height: float, count: int = 50) -> float:

@@ -190,14 +190,14 @@ class Settled:
 
 
 def settle(
-    psi: Tensor, start: Tensor, along: Tensor, lr: float, steps: int, every: int = 250, small: float = 1e-11
+    psi: Tensor, start: Tensor, along: Tensor, lr: float, steps: int, every: int = 250, small: float = 1e-10
 ) -> Settled:
     r"""Gradient descent $\theta\leftarrow\theta-\eta M\nabla L$ on all configurations, each until it has settled.
 
     Args:
         psi: Teacher of every configuration in radians, shape ``(C,)``.
         start: Flat weights, shape ``(C, 12)``.
-        along: $M$, shape ``(12, 12)`` or one a configuration, ``(C, 12, 12)``.
+        along: $M$, shape ``(12, 12)``.
         lr: $\eta$.
         steps: Most steps.
         every: Steps between tests of whether to stop.
@@ -214,12 +214,11 @@ def settle(
     active = torch.arange(len(psi), device=device)
     for done in range(0, steps, every):
         target, theta, lowest = teacher(psi[active]), points[active], nearest[active]
-        here = along if along.dim() == 2 else along[active]
         step = torch.zeros_like(theta)
         for _ in range(min(every, steps - done)):
             first, second = target.gradient(*split(theta))
             flat = torch.cat([first.flatten(-2), second.flatten(-2)], -1)
-            step = flat @ here.mT if here.dim() == 2 else torch.einsum("cij,cj->ci", here, flat)
+            step = flat @ along.mT
             theta = theta - lr * step
             lowest = torch.minimum(lowest, side[active] * (theta @ normal))
         points[active], nearest[active] = theta, lowest

@@ -11,7 +11,7 @@ from symtheory.plots.c5 import RED, marked
 from symtheory.plots.style import GREEN, INK, MUTED, ORANGE, canvas, contours, style
 
 #: Losses below this are drawn here.
-FLOOR = 1e-16
+FLOOR = 1e-15
 
 
 def plot_c3(result: xr.Dataset, ax: Axes) -> Axes:
@@ -36,8 +36,8 @@ def plot_c3(result: xr.Dataset, ax: Axes) -> Axes:
         ax.plot(x[i, 0], y[i, 0], ".", color=color, markersize=4, zorder=4)
     u, v = (result["tied_path"].sel(entry=k).values for k in ("diagonal", "other"))
     crossing = [i for i in range(len(u)) if np.any(np.sign(u[i] - v[i]) != np.sign(u[i, 0] - v[i, 0]))]
-    for i in crossing[:4]:
-        ax.plot(u[i], v[i], ":", color=INK, linewidth=1.3, zorder=5)
+    for i in crossing[:3]:
+        ax.plot(u[i], v[i], ":", color=INK, linewidth=1.8, zorder=5)
     near = x[:, -1] > y[:, -1]
     marked(ax, "teacher", float(np.median(x[near, -1])), float(np.median(y[near, -1])))
     marked(ax, "far", *(float(result["far_minimum"].sel(entry=k)) for k in ("diagonal", "other")))
@@ -58,9 +58,10 @@ def plot_ends(result: xr.Dataset, ax: Axes) -> Axes:
     """
     order = result.sortby("psi")
     psi = order["psi"].values
-    ax.plot(psi, order["spurious"].clip(min=FLOOR), color=MUTED, linewidth=1, zorder=1)
+    for part in (psi < 90, psi > 90):  # at 90 degrees the minimum is the teacher's own function
+        ax.plot(psi[part], order["spurious"][part], color=MUTED, linewidth=1, zorder=1)
     jitter = (np.arange(order.sizes["seed"]) / order.sizes["seed"] - 0.5) * 4
-    for side, color, label in ((1, GREEN, "started on the teacher's side"), (-1, ORANGE, "started beyond the wall")):
+    for side, color, label in ((1, GREEN, "from the teacher's side"), (-1, ORANGE, "from beyond the wall")):
         loss = order["loss"].where(order["side"] == side).clip(min=FLOOR).values
         ax.plot(psi[:, None] + jitter, loss, ".", color=color, markersize=2.5, alpha=0.7, rasterized=True)
         ax.plot([], [], "o", color=color, markersize=5, label=label)
@@ -84,9 +85,8 @@ def figure_c3(result: xr.Dataset) -> Figure:
         plot_c3(result, left)
         plot_ends(result, right)
         left.plot([], [], color=RED, linewidth=2.4, label="hidden fixed-point subspace")
-        left.plot([], [], ":", color=INK, label="descent on tied numbers: crosses")
-        right.plot([], [], color=MUTED, linewidth=1, label="minimum beyond the wall, located")
-        pairs = [ax.get_legend_handles_labels() for ax in (left, right)]
-        handles, labels = ([*one, *two] for one, two in zip(*pairs, strict=True))
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        left.plot([], [], ":", color=INK, label="descent on tied numbers")
+        right.plot([], [], color=MUTED, linewidth=1, label="its located minimum")
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+        right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     return figure

@@ -46,15 +46,17 @@ def plot_spectrum(result: xr.Dataset, ax: Axes) -> Axes:
         values = order["spectrum"].isel(mode=np.flatnonzero(order["irrep"].values == name))
         # rescaling of single neurons gives zeros in two of the blocks: they are no curvature
         least = values.where(abs(values) > 1e-9).min("mode")
-        ax.plot(order["psi"], least, color=color, marker=mark, markersize=3.5, label=label)
+        ax.plot(order["psi"], least, color=color, marker=mark, markersize=3.5)
+        place = int(abs(order["psi"] - 45).argmin())
+        below = (0, -15) if name == "sign" else (0, 7)
+        at = (float(order["psi"][place]), float(least[place]))
+        ax.annotate(label, at, below, textcoords="offset points", color=color, ha="center")
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.set(ylabel="least eigenvalue, but for rescaling", title="Before: Hessian at the trap")
-    ax.set(yscale="symlog")
     ax.set_yscale("symlog", linthresh=0.01)
     ax.set_yticks([-0.1, -0.01, 0, 0.01, 0.1, 1], ["-0.1", "-0.01", "0", "0.01", "0.1", "1"])
     ax.minorticks_off()
     _critical(result, ax)
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9), title="block", alignment="left")
     return ax
 
 
@@ -114,8 +116,6 @@ def plot_representations(result: xr.Dataset, ax: Axes) -> Axes:
             bottom += share
     ax.set_xticks(range(len(bars)), list(bars))
     ax.set(ylabel="share of runs", xlabel="training", ylim=(0, 1.02), title="Representation found")
-    handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8.5)
     return ax
 
 
@@ -133,4 +133,6 @@ def figure_c6(result: xr.Dataset) -> Figure:
         plot_spectrum(result, left)
         plot_c6(result, middle)
         plot_representations(result, right)
+        handles, labels = right.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure

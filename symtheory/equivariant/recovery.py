@@ -12,7 +12,7 @@ equal up to sign for an odd activation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from symtheory.spec.gsets import GSet
 from symtheory.spec.representations import Representation
 
 #: What an activation lets units be merged by.
-Activation = Literal["generic", "relu", "odd"]
+ACTIVATIONS = ("generic", "relu", "odd")
 #: How a recovered representation relates to another.
 Relation = Literal["same", "conjugate", "other type", "not equivariant"]
 
@@ -91,7 +91,7 @@ def recover_representation(
     rep_out: Representation,
     *,
     bias: Tensor | None = None,
-    activation: Activation = "generic",
+    activation: str = "generic",
     tolerance: float = 1e-3,
 ) -> Recovered:
     r"""Read the permutation representation off the weights of a two-layer net.
@@ -156,7 +156,7 @@ def recover_representation(
 
 
 def _normalised(
-    into: Tensor, out: Tensor, activation: Activation, tolerance: float
+    into: Tensor, out: Tensor, activation: str, tolerance: float
 ) -> tuple[dict[int, tuple[Tensor, Tensor]], list[int]]:
     """Units that are not dead, with the scale a ReLU leaves open fixed; and the dead ones."""
     length = into.norm(dim=1)
@@ -173,7 +173,7 @@ def _normalised(
     return found, dead
 
 
-def _classes(units: dict[int, tuple[Tensor, Tensor]], activation: Activation, tolerance: float) -> list[list[int]]:
+def _classes(units: dict[int, tuple[Tensor, Tensor]], activation: str, tolerance: float) -> list[list[int]]:
     """Units with the same input weights, up to sign if the activation is odd."""
     scale = max((float(u.norm()) for u, _ in units.values()), default=1.0)
     found: list[list[int]] = []
@@ -189,7 +189,7 @@ def _classes(units: dict[int, tuple[Tensor, Tensor]], activation: Activation, to
     return found
 
 
-def _summed(units: dict[int, tuple[Tensor, Tensor]], members: list[int], activation: Activation) -> Tensor:
+def _summed(units: dict[int, tuple[Tensor, Tensor]], members: list[int], activation: str) -> Tensor:
     """Output weights of merged units, towards the input weights of the first."""
     base = units[members[0]][0]
     signs = [1.0 if activation != "odd" or float(units[j][0] @ base) > 0 else -1.0 for j in members]
@@ -226,8 +226,8 @@ def _require(
     activation: str,
 ) -> None:
     """Refuse what cannot be one layer of one group."""
-    if activation not in get_args(Activation):
-        raise SymtheoryError(f"an activation among {list(get_args(Activation))}", repr(activation), "say how it acts")
+    if activation not in ACTIVATIONS:
+        raise SymtheoryError(f"an activation among {list(ACTIVATIONS)}", repr(activation), "say how it acts")
     if rep_in.group is not rep_out.group or not (rep_in.is_orthogonal and rep_out.is_orthogonal):
         raise SymtheoryError(
             "two orthogonal representations of one group", f"{rep_in}, {rep_out}", "use one FiniteGroup object"

@@ -43,7 +43,7 @@ def test_the_coordinates_span_the_equivariant_weights_and_the_normal_is_that_of_
     assert found.barrier and len(found.walls) == 1
     base = s3_block.NORMAL[:9].reshape(3, 3)[0]
     assert torch.allclose(base / base.norm(), found.walls[0].normal, atol=1e-12)
-    assert [float(s3_block.NORMAL @ fixed) for fixed in s3_block.COORDINATES[[0, 2]]] == [0, 0]
+    assert torch.allclose(s3_block.COORDINATES @ s3_block.COORDINATES.T, torch.eye(3).double(), atol=1e-15)
 
 
 def test_relaxations_have_the_weights_that_subgroups_tie():
@@ -142,9 +142,9 @@ def test_descent_finds_a_minimum_and_leaves_a_saddle():
     land = s3_landscape.Landscape(
         saddle, lambda t: jacobian(saddle, t), lambda t: hessian(saddle, t), torch.zeros(2).double()
     )
-    found = s3_landscape.locate(land, torch.tensor([0.5, -1e-3]).double(), (0, 1))
+    found = s3_landscape.locate(land, torch.tensor([0.5, -1e-3], dtype=torch.float64), (0, 1))
     assert found.tolist() == pytest.approx([0, -1], abs=1e-9)
-    held = s3_landscape.locate(land, torch.tensor([0.5, 0.3]).double(), (0,))
+    held = s3_landscape.locate(land, torch.tensor([0.5, 0.3], dtype=torch.float64), (0,))
     assert held.tolist() == pytest.approx([0, 0.3], abs=1e-9)
 
 
@@ -214,10 +214,8 @@ def test_the_surface_of_c5_holds_its_points(smoke):
         t1, t2 = c5.in_plane(land.teacher)
         assert torch.allclose(c5.from_plane(land.teacher, t1, t2), land.teacher)
         i, j = 7, 18
-        theta = c5.from_plane(
-            land.teacher, torch.tensor(float(result["diagonal"][j])).double(),
-            torch.tensor(float(result["off"][i])).double(),
-        )  # fmt: skip
+        weights = [torch.tensor(float(result[k][n]), dtype=torch.float64) for k, n in (("diagonal", j), ("off", i))]
+        theta = c5.from_plane(land.teacher, *weights)
         found = float(result["surface"].sel(setting=setting)[i, j])
         assert found == pytest.approx(float(land.value(theta)), rel=1e-12)
 

@@ -42,7 +42,7 @@ def plot_c3(result: xr.Dataset, ax: Axes) -> Axes:
     marked(ax, "teacher", float(np.median(x[near, -1])), float(np.median(y[near, -1])))
     marked(ax, "far", *(float(result["far_minimum"].sel(entry=k)) for k in ("diagonal", "other")))
     ax.set(xlabel=r"$a\,\theta_1$ (diagonal)", ylabel=r"$a\,\theta_2$ (off-diagonal)")
-    ax.set(xlim=(low, high), ylim=(low, high), title=f"Paths, teacher at {result.attrs['shown']:.0f}°")
+    ax.set(xlim=(-0.45, 0.8), ylim=(-0.45, 0.8), title=f"Paths, teacher at {result.attrs['shown']:.0f}°")
     return ax
 
 
@@ -66,6 +66,7 @@ def plot_ends(result: xr.Dataset, ax: Axes) -> Axes:
         ax.plot(psi[:, None] + jitter, loss, ".", color=color, markersize=2.5, alpha=0.7, rasterized=True)
         ax.plot([], [], "o", color=color, markersize=5, label=label)
     ax.axhline(1, color=MUTED, linewidth=0.6)
+    ax.annotate("zero to rounding", (0.99, 3 * FLOOR), xycoords=("axes fraction", "data"), color=MUTED, ha="right")
     ax.set(yscale="log", ylim=(FLOOR / 5, 4), ylabel="$L\\,/\\,L(0)$ at the end", title="Where the runs end")
     ax.set(xlabel="angle of the teacher (degrees)", xlim=(0, 180), xticks=range(0, 181, 30))
     return ax
@@ -86,7 +87,7 @@ def figure_c3(result: xr.Dataset) -> Figure:
         plot_ends(result, right)
         left.plot([], [], color=RED, linewidth=2.4, label="hidden fixed-point subspace")
         left.plot([], [], ":", color=INK, label="descent on tied numbers")
-        right.plot([], [], color=MUTED, linewidth=1, label="its located minimum")
+        right.plot([], [], color=MUTED, linewidth=1, label="located minimum there")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
         right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     return figure

@@ -19,7 +19,8 @@ _FINDS = (
     ("same", 1, "the original representation", SKY, ""),
     ("conjugate", 3, "a conjugate, neurons turned cyclically", GREEN, ""),
     ("conjugate", 2, "a conjugate, two neurons exchanged", "#8fd3bd", "//"),
-    (None, None, "teacher not found", "#d9d9d9", ""),
+    ("not equivariant", None, "not equivariant to 0.001", "#9a9a9a", ""),
+    (None, None, "teacher not found", "#dedede", ""),
 )
 
 
@@ -47,10 +48,10 @@ def plot_spectrum(result: xr.Dataset, ax: Axes) -> Axes:
         # rescaling of single neurons gives zeros in two of the blocks: they are no curvature
         least = values.where(abs(values) > 1e-9).min("mode")
         ax.plot(order["psi"], least, color=color, marker=mark, markersize=3.5)
-        place = int(abs(order["psi"] - 45).argmin())
-        below = (0, -15) if name == "sign" else (0, 7)
+        place = int(np.abs(order["psi"].values - 45).argmin())
+        beside = (-26, 2) if name == "standard" else (0, 7)
         at = (float(order["psi"][place]), float(least[place]))
-        ax.annotate(label, at, below, textcoords="offset points", color=color, ha="center")
+        ax.annotate(label, at, beside, textcoords="offset points", color=color, ha="center")
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.set(ylabel="least eigenvalue, but for rescaling", title="Before: Hessian at the trap")
     ax.set_yscale("symlog", linthresh=0.01)
@@ -74,7 +75,7 @@ def plot_c6(result: xr.Dataset, ax: Axes) -> Axes:
     psi = order["psi"].values
     critical = result.attrs["critical"]
     for low, high in ((0, critical), (180 - critical, 180)):
-        ax.axvspan(low, high, color=ORANGE, alpha=0.1, linewidth=0)
+        ax.axvspan(low, high, color=ORANGE, alpha=0.1, linewidth=0, label="escape predicted" if low == 0 else None)
     for name, (label, color, mark, _, shift) in _SUBGROUPS.items():
         chosen = order.sel(subgroup=name)
         value = chosen["escape"].values

@@ -126,15 +126,16 @@ def paths(shard: Shard, device: str = "cpu") -> xr.Dataset:
         "path": (s3_block.projection("S3"), shard["lr"]),
         "tied_path": (s3_block.TIED.T @ s3_block.TIED / 3, shard["lr"] / 2),
     }
-    found = {"far_minimum": ("entry", _products(s3_block.trap(psi))[0].cpu().numpy())}
+    found = xr.Dataset(coords={"time": list(TIMES), "entry": ["diagonal", "other"]})
+    found["far_minimum"] = "entry", _products(s3_block.trap(psi))[0].cpu().numpy()
     for name, (along, lr) in flows.items():
         points, records = start, []
         for t in range(max(TIMES) + 1):
             if t in TIMES:
                 records.append(_products(points))
             points = points - lr * s3_block.gradient(psi, points) @ along.to(device)
-        found[name] = (("start", "time", "entry"), torch.stack(records, 1).cpu().numpy())
-    return xr.Dataset(found, coords={"time": list(TIMES), "entry": ["diagonal", "other"]})
+        found[name] = ("start", "time", "entry"), torch.stack(records, 1).cpu().numpy()
+    return found
 
 
 def _products(points: torch.Tensor) -> torch.Tensor:

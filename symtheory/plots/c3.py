@@ -25,7 +25,7 @@ def plot_c3(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     surface = result["surface"]
-    values = np.log10(surface.clip(min=1e-5)).values
+    values = np.log10(surface.clip(min=1e-5).values)
     contours(ax, surface["diagonal"].values, surface["off"].values, values, np.linspace(-3, 0.75, 16))
     low, high = float(surface["diagonal"][0]), float(surface["diagonal"][-1])
     ax.plot([low, high], [low, high], color=RED, linewidth=2.4, zorder=3)

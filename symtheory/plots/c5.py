@@ -44,8 +44,8 @@ def plot_c5(result: xr.Dataset, ax: Axes, setting: str = "ReLU") -> Axes:
         The axes.
     """
     surface = result["surface"].sel(setting=setting)
-    values = np.log10(surface.clip(min=1e-4))
-    contours(ax, surface["diagonal"].values, surface["off"].values, values.values, np.linspace(-3, 1, 17))
+    values = np.log10(surface.clip(min=1e-4).values)
+    contours(ax, surface["diagonal"].values, surface["off"].values, values, np.linspace(-3, 1, 17))
     low, high = float(surface["diagonal"][0]), float(surface["diagonal"][-1])
     ax.plot([low, high], [low, high], color=RED, linewidth=2.2, label=r"fixed-point subspace $\theta_1=\theta_2$")
     points = result["at"].sel(psi=result.attrs["degrees"], setting=setting, scope="plane")

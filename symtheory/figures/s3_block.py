@@ -242,6 +242,7 @@ def polish(psi: Tensor, points: Tensor, basis: Tensor, steps: int = 4) -> Tensor
     Returns:
         The critical points; directions without curvature (rescaling) are left alone.
     """
+    basis = basis.to(psi.device)
     for _ in range(steps):
         slope = gradient(psi, points) @ basis.T
         curvature = basis @ teacher(psi).hessian(*split(points)) @ basis.T
@@ -261,7 +262,8 @@ def trap(psi: Tensor, lr: float = 0.2, steps: int = 20_000) -> Tensor:
         Flat weights, shape ``(C, 12)``.
     """
     mirrored = teacher_point(psi)
-    mirrored = mirrored - 2 * (mirrored @ NORMAL)[:, None] * NORMAL
+    normal = NORMAL.to(psi.device)
+    mirrored = mirrored - 2 * (mirrored @ normal)[:, None] * normal
     found = settle(psi, mirrored, projection("S3"), lr, steps)
     return polish(psi, found.points, COORDINATES)
 

@@ -86,6 +86,20 @@ def test_settling_is_the_plain_loop_on_tied_parameters(subgroup):
     assert found.steps.tolist() == [120] * 3
 
 
+def test_descent_moves_along_the_metric_only():
+    """On tied numbers it is the loop over (t1, t2, a); along a projection, what is projected out stays."""
+    psi, tied = angles(60.0), s3_block.TIED
+    numbers = torch.tensor([0.2, 0.1, 0.3], dtype=torch.float64)
+    found = s3_block.settle(psi, (numbers @ tied)[None], tied.T @ tied / 3, 0.1, 60, small=0.0)
+    for _ in range(60):
+        numbers = numbers - 0.1 / 3 * tied @ s3_block.gradient(psi[0], numbers @ tied)
+    assert relative_error(found.points[0], numbers @ tied) < 1e-12
+    off = torch.randn(1, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    onto = s3_block.projection("S3")
+    moved = s3_block.settle(psi, off, onto, 0.1, 20, small=0.0).points - off
+    assert float(moved.norm()) > 0.1 and float((moved - moved @ onto).norm()) < 1e-14
+
+
 def test_settled_configurations_rest_while_others_go_on():
     psi = angles(60.0, 60.0)
     start = torch.stack([s3_block.teacher_point(psi[0]), s3_block.initial([4], 0.5)[0]])

@@ -116,8 +116,9 @@ class Diagnosis:
     def warnings(self) -> tuple[str, ...]:
         """What should worry, in sentences."""
         found = []
-        for i, b in enumerate(self.blocks):
-            name = f"block {i} ({b.units} units)"
+        for b in dict.fromkeys(self.blocks):  # equal blocks share a report
+            numbers = [str(i) for i, other in enumerate(self.blocks) if other is b]
+            name = f"block{'s' * (len(numbers) > 1)} {', '.join(numbers)} ({b.units} units)"
             if b.redundant:
                 fewer = self.layer.group.order // len(b.closure)
                 found.append(f"{name}: some units always coincide; it computes what a block of {fewer} does")

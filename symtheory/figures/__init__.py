@@ -15,10 +15,31 @@ from symtheory.figures.b3c import B3c
 from symtheory.figures.b4 import B4
 from symtheory.figures.b10 import B10
 from symtheory.figures.base import Figure
+from symtheory.figures.c3 import C3
+from symtheory.figures.c5 import C5
+from symtheory.figures.c6 import C6
 
 FIGURES: dict[str, Figure] = {
     figure.id: figure
-    for figure in (A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10(), B2(), B3a(), B3c(), B4(), B10())
+    for figure in (
+        A1(),
+        A2(),
+        A3a(),
+        A3b(),
+        A4(),
+        A5(),
+        A8(),
+        A9(),
+        A10(),
+        B2(),
+        B3a(),
+        B3c(),
+        B4(),
+        B10(),
+        C3(),
+        C5(),
+        C6(),
+    )
 }
 
 __all__ = ["FIGURES"]

@@ -17,6 +17,9 @@ from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
+from symtheory.plots.c3 import figure_c3
+from symtheory.plots.c5 import figure_c5
+from symtheory.plots.c6 import figure_c6
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -35,6 +38,9 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B3c": figure_b3c,
     "B4": figure_b4,
     "B10": figure_b10,
+    "C3": figure_c3,
+    "C5": figure_c5,
+    "C6": figure_c6,
 }
 
 __all__ = ["PLOTS", "Drawing"]

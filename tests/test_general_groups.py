@@ -13,12 +13,12 @@ from symtheory.engine.statistics import clopper_pearson, fitted_exponent
 from symtheory.errors import SymtheoryError
 from symtheory.spec import group_families as families
 from symtheory.spec import representations as reps
+from symtheory.spec.intertwiners import isotypic_blocks
 from symtheory.theorems.general_groups import (
     ABELIAN,
     MINIMAL,
     PROBABILITY,
     REMOVAL,
-    isotypic_blocks,
     minimal_ranks,
     printed_removal_bias,
     removal_bias,
@@ -204,7 +204,7 @@ def test_oblique_projectors_do_not_nest():
         (lambda: removal_probability(1.0, 1.0, 1.0, [1, 0]), "ranks >= 1"),
         (lambda: removal_strength(1.0, 1.0, 1.0, [1]), "a confidence in"),
         (lambda: removal_bias(0.1, 0.5, -1.0, [1]), "gamma > 0"),
-        (lambda: isotypic_blocks(reps.natural(families.symmetric(3))), "representation of an abelian group"),
+        (lambda: separating_blocks(reps.natural(families.symmetric(3))), "representation of an abelian group"),
         (lambda: separating_blocks(reps.character(families.cyclic(6), [1 / 3])), "a faithful representation"),
     ],
 )

@@ -20,7 +20,7 @@ import torch
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.cosets import left_cosets, normalizer
-from symtheory.spec.groups import FiniteGroup, Subset
+from symtheory.spec.groups import FiniteGroup, Part, Subset
 from symtheory.spec.representations import Representation
 
 
@@ -113,6 +113,18 @@ class GSet:
         rows = torch.from_numpy(np.ascontiguousarray(self.images, dtype=np.int64))
         return Representation(self.group, matrices.scatter_(1, rows[:, None, :], 1.0), "permutation representation")
 
+    def carriers(self, orbit: Sequence[int]) -> list[int]:
+        """For each point of an orbit an element that carries the first point to it.
+
+        Args:
+            orbit: The points.
+
+        Returns:
+            Elements of the group.
+        """
+        first = np.argmax(self.images[:, [orbit[0]]] == np.array(orbit), axis=0)
+        return first.tolist()
+
     def maps_of_orbit(self, orbit: int, other: GSet) -> list[np.ndarray]:
         r"""Maps from one orbit into another set that commute with the action.
 
@@ -125,12 +137,9 @@ class GSet:
         Returns:
             For each map the images of the orbit's points, in order; $|Y^H|$ of them.
         """
-        points = np.array(self.orbits[orbit])
-        base = points[0]
-        # one element that carries the base point to each point
-        carrier = [int(np.flatnonzero(self.images[:, base] == x)[0]) for x in points]
-        fixed = (other.images[sorted(self.stabilizer(int(base)))] == np.arange(other.size)).all(axis=0)
-        return [other.images[carrier, y] for y in np.flatnonzero(fixed)]
+        points = self.orbits[orbit]
+        fixed = (other.images[sorted(self.stabilizer(points[0]))] == np.arange(other.size)).all(axis=0)
+        return [other.images[self.carriers(points), y] for y in np.flatnonzero(fixed)]
 
     def automorphisms(self) -> Iterator[np.ndarray]:
         r"""Bijections that commute with the action: $\prod(N(H)/H)\wr S_k$ over the types of orbits.
@@ -242,3 +251,22 @@ def disjoint_union(*sets: GSet) -> GSet:
         raise SymtheoryError("at least one action, all of one group", f"{sets}", "use one FiniteGroup object")
     offsets = np.cumsum([0, *(s.size for s in sets)])
     return GSet(sets[0].group, np.concatenate([s.images + o for s, o in zip(sets, offsets, strict=False)], axis=1))
+
+
+def restrict(units: GSet, part: Part) -> GSet:
+    """The same points under a subgroup.
+
+    Args:
+        units: A set with an action.
+        part: A subgroup of its group, from :func:`symtheory.spec.groups.subgroup_as_group`.
+
+    Returns:
+        A set with an action of ``part.group``.
+
+    >>> from symtheory.spec.group_families import cyclic
+    >>> from symtheory.spec.groups import subgroup_as_group
+    >>> c4 = cyclic(4)
+    >>> restrict(coset_space(c4, frozenset({0})), subgroup_as_group(c4, c4.minimal_subgroups[0])).orbits
+    ((0, 2), (1, 3))
+    """
+    return GSet(part.group, units.images[list(part.elements)])

@@ -21,6 +21,7 @@ from symtheory.errors import SymtheoryError
 from symtheory.spec.congruences import LIMIT, Labels, congruences, discrete, generated, quotient
 from symtheory.spec.groups import FiniteGroup, Subset
 from symtheory.spec.gsets import GSet
+from symtheory.spec.intertwiners import functions
 from symtheory.spec.representations import Representation
 
 #: How exactly a matrix has to fix a space.
@@ -225,17 +226,7 @@ class HiddenLayer:
         Returns:
             Shape ``(k, units, dim)``.
         """
-        classes = quotient(self.units, discrete(self.units) if labels is None else labels)
-        names = sorted(set(discrete(self.units) if labels is None else labels))
-        position = {name: i for i, name in enumerate(names)}
-        where = torch.tensor([position[n] for n in (discrete(self.units) if labels is None else labels)])
-        found = []
-        for orbit in classes.orbits:
-            base = orbit[0]
-            left, values, _ = torch.linalg.svd(rep.reynolds(classes.stabilizer(base)))
-            for v in left[:, values > 0.5].T:
-                f = torch.zeros(classes.size, rep.dim, dtype=torch.float64)
-                for g in range(self.group.order):
-                    f[int(classes.images[g, base])] = rep.matrices[g] @ v
-                found.append(f[where] / f[where].norm())
-        return torch.stack(found) if found else torch.zeros(0, self.units.size, rep.dim, dtype=torch.float64)
+        chosen = discrete(self.units) if labels is None else labels
+        position = {name: i for i, name in enumerate(sorted(set(chosen)))}
+        basis = functions(quotient(self.units, chosen), rep)[:, [position[n] for n in chosen]]
+        return basis / basis.flatten(1).norm(dim=1)[:, None, None]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from symtheory.errors import SymtheoryError
-from symtheory.spec.groups import FiniteGroup, Subset
+from symtheory.spec.groups import FiniteGroup, Part, Subset
 
 #: How exactly products of matrices have to match; doubles leave 1e-13 after a few hundred products.
 HOMOMORPHISM = 1e-9
@@ -249,6 +249,25 @@ def direct_sum(*parts: Representation) -> Representation:
         raise SymtheoryError("representations of one group", f"{[p.group.name for p in parts]}", "build the group once")
     stacked = torch.stack([torch.block_diag(*blocks) for blocks in zip(*(p.matrices for p in parts), strict=True)])
     return Representation(parts[0].group, stacked, " + ".join(p.name for p in parts))
+
+
+def restrict(rep: Representation, part: Part) -> Representation:
+    """The same matrices for the elements of a subgroup only.
+
+    Args:
+        rep: A representation.
+        part: A subgroup of its group, from :func:`symtheory.spec.groups.subgroup_as_group`.
+
+    Returns:
+        A representation of ``part.group``.
+
+    >>> from symtheory.spec.group_families import symmetric
+    >>> from symtheory.spec.groups import subgroup_as_group
+    >>> s3 = symmetric(3)
+    >>> restrict(natural(s3), subgroup_as_group(s3, s3.commutator_subgroup))
+    natural representation of subgroup of S_3, dimension 3
+    """
+    return Representation(part.group, rep.matrices[list(part.elements)], rep.name)
 
 
 def random_equivalent(rep: Representation, generator: torch.Generator, spread: float = 0.5) -> Representation:

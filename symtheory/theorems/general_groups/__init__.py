@@ -2,7 +2,6 @@
 
 from symtheory.theorems.general_groups.abelian import ABELIAN
 from symtheory.theorems.general_groups.bounds import (
-    isotypic_blocks,
     minimal_ranks,
     printed_removal_bias,
     removal_bias,
@@ -23,7 +22,6 @@ __all__ = [
     "PROBABILITY",
     "REMOVAL",
     "THEOREMS",
-    "isotypic_blocks",
     "minimal_ranks",
     "printed_removal_bias",
     "removal_bias",

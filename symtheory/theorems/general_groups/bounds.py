@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from math import inf, pi, sqrt
 from typing import Any
 
-import torch
 from scipy.optimize import root_scalar
 from scipy.stats import chi
 from torch import Tensor
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.groups import Subset
+from symtheory.spec.intertwiners import isotypic_blocks
 from symtheory.spec.representations import Representation
 
 
@@ -40,32 +40,6 @@ def minimal_ranks(rep: Representation, unbroken: Subset | None = None) -> list[i
     return [rep.broken_rank(m) for m in chosen if unbroken is None or m <= unbroken]
 
 
-def isotypic_blocks(rep: Representation) -> list[Tensor]:
-    r"""Real isotypic blocks of an orthogonal representation of an abelian group.
-
-    Eigenspaces of a random combination of the symmetric matrices $\rho(a)+\rho(a)^T$, which commute; each belongs to one
-    character and its conjugate.
-
-    Args:
-        rep: The representation.
-
-    Returns:
-        Orthonormal bases of shape ``(d, r_k)``, which together span the space.
-
-    Raises:
-        SymtheoryError: If the group is not abelian or the representation not orthogonal.
-    """
-    if not rep.group.is_abelian or not rep.is_orthogonal:
-        raise SymtheoryError(
-            "an orthogonal representation of an abelian group", f"{rep!r}", "use minimal_ranks, or rep.orthogonalised()"
-        )
-    weights = torch.randn(rep.group.order, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    mixed = torch.einsum("a,aij->ij", weights, rep.matrices)
-    values, vectors = torch.linalg.eigh(mixed + mixed.T)
-    cuts = torch.nonzero(values.diff() > 1e-8 * float(values.abs().max())).flatten() + 1
-    return list(torch.tensor_split(vectors, cuts.tolist(), dim=1))
-
-
 def separating_blocks(rep: Representation) -> list[Tensor]:
     r"""Isotypic blocks such that every nontrivial element moves one of them: at most $\sum_pd_p$ many.
 
@@ -76,10 +50,10 @@ def separating_blocks(rep: Representation) -> list[Tensor]:
         rep: A faithful orthogonal representation of an abelian group.
 
     Returns:
-        Orthonormal bases, a part of :func:`isotypic_blocks`.
+        Orthonormal bases, a part of :func:`symtheory.spec.intertwiners.isotypic_blocks`.
 
     Raises:
-        SymtheoryError: If the representation is not faithful.
+        SymtheoryError: If the group is not abelian, or the representation not faithful or not orthogonal.
 
     >>> from symtheory.spec.group_families import abelian
     >>> from symtheory.spec.representations import character, direct_sum
@@ -87,6 +61,8 @@ def separating_blocks(rep: Representation) -> list[Tensor]:
     >>> len(separating_blocks(direct_sum(character(g, [1 / 2]), character(g, [1 / 3]))))
     2
     """
+    if not rep.group.is_abelian:
+        raise SymtheoryError("a representation of an abelian group", f"{rep!r}", "use minimal_ranks")
     if not rep.is_faithful:
         raise SymtheoryError("a faithful representation", f"{rep!r}", "take the quotient by what acts trivially")
     group, blocks = rep.group, isotypic_blocks(rep)

@@ -1,0 +1,123 @@
+r"""Linear maps that commute with a group, and the parts of a representation that such maps cannot mix.
+
+The weights of an equivariant layer are the intertwiners $\rho_b(g)X = X\rho_a(g)$ between two representations. Towards
+a set of units on which the group permutes, an intertwiner is an equivariant function on the set, which one vector of
+$V^H$ decides on every orbit $G/H$. By Schur's lemma an intertwiner is block diagonal over the isotypic components.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from symtheory.errors import SymtheoryError
+from symtheory.spec.cosets import conjugacy_classes, fixed_space
+from symtheory.spec.gsets import GSet
+from symtheory.spec.representations import Representation
+
+#: Eigenvalues of a random central element that are closer, relative to the largest, belong to one component.
+SEPARATION = 1e-8
+
+
+def functions(units: GSet, rep: Representation) -> Tensor:
+    r"""Orthonormal basis of the equivariant functions $w_{gx} = \rho(g)w_x$ from a set of units to a representation.
+
+    Args:
+        units: The set $X$.
+        rep: $\rho$, orthogonal, of the same group.
+
+    Returns:
+        Shape ``(k, units, dim)``, $k = \sum_{G/H\subset X}\dim V^H$; row ``[i, x]`` is the value at unit $x$.
+
+    Raises:
+        SymtheoryError: If the groups differ or the representation is not orthogonal.
+
+    >>> from symtheory.spec.group_families import symmetric
+    >>> from symtheory.spec.gsets import coset_space
+    >>> from symtheory.spec.representations import natural
+    >>> s3 = symmetric(3)
+    >>> functions(coset_space(s3, s3.subgroup_classes[1][0]), natural(s3)).shape
+    torch.Size([2, 3, 3])
+    """
+    _require_orthogonal(rep)
+    if units.group is not rep.group:
+        raise SymtheoryError("units and values of one group", f"{units.group}, {rep.group}", "use one FiniteGroup")
+    found = [torch.zeros(0, units.size, rep.dim, dtype=torch.float64)]
+    for orbit in units.orbits:
+        fixed = fixed_space(rep, units.stabilizer(orbit[0]))
+        values = rep.matrices[list(units.carriers(orbit))] @ fixed / len(orbit) ** 0.5
+        basis = torch.zeros(fixed.shape[1], units.size, rep.dim, dtype=torch.float64)
+        basis[:, list(orbit)] = values.permute(2, 0, 1)
+        found.append(basis)
+    return torch.cat(found)
+
+
+def intertwiners(source: Representation, target: Representation) -> Tensor:
+    r"""Orthonormal basis of $\mathrm{Hom}_G(A, B) = \{X: \rho_B(g)X = X\rho_A(g)\}$.
+
+    Args:
+        source: $\rho_A$.
+        target: $\rho_B$, of the same group; neither has to be orthogonal.
+
+    Returns:
+        Shape ``(k, dim B, dim A)``, orthonormal for the sum of squares of all entries.
+
+    Raises:
+        SymtheoryError: If the groups differ.
+
+    >>> from symtheory.spec.group_families import symmetric
+    >>> from symtheory.spec.representations import natural
+    >>> pi3 = natural(symmetric(3))
+    >>> len(intertwiners(pi3, pi3))
+    2
+    """
+    if source.group is not target.group:
+        raise SymtheoryError("representations of one group", f"{source}, {target}", "use one FiniteGroup object")
+    a, b = source.dim, target.dim
+    one, two = (torch.eye(d, dtype=torch.float64) for d in (a, b))
+    # rows of X one after another: (B X) is kron(B, 1), (X A) is kron(1, A^T)
+    conditions = [
+        torch.kron(target.matrices[g], one) - torch.kron(two, source.matrices[g].T.contiguous())
+        for g in source.group.generators
+    ]
+    if not conditions:
+        return torch.eye(a * b, dtype=torch.float64).reshape(-1, b, a)
+    system = torch.cat(conditions)
+    values, vectors = torch.linalg.eigh(system.T @ system)
+    return vectors[:, values < SEPARATION * max(1.0, float(values[-1]))].T.reshape(-1, b, a).contiguous()
+
+
+def isotypic_blocks(rep: Representation) -> list[Tensor]:
+    r"""The real isotypic components of an orthogonal representation.
+
+    A random combination of the sums over conjugacy classes, made symmetric, commutes with the group and is a different
+    number on every component; its eigenspaces are the components.
+
+    Args:
+        rep: The representation.
+
+    Returns:
+        Orthonormal bases of shape ``(d, r_k)``, which together span the space.
+
+    Raises:
+        SymtheoryError: If the representation is not orthogonal.
+
+    >>> from symtheory.spec.group_families import symmetric
+    >>> from symtheory.spec.representations import regular
+    >>> sorted(b.shape[1] for b in isotypic_blocks(regular(symmetric(3))))
+    [1, 1, 4]
+    """
+    _require_orthogonal(rep)
+    g = torch.Generator().manual_seed(0)
+    mixed = torch.zeros(rep.dim, rep.dim, dtype=torch.float64)
+    for members in conjugacy_classes(rep.group):
+        weight = float(torch.randn((), generator=g, dtype=torch.float64))
+        mixed += weight * rep.matrices[sorted(members)].mean(dim=0)
+    values, vectors = torch.linalg.eigh(mixed + mixed.T)
+    cuts = torch.nonzero(values.diff() > SEPARATION * float(values.abs().max())).flatten() + 1
+    return list(torch.tensor_split(vectors, cuts.tolist(), dim=1))
+
+
+def _require_orthogonal(rep: Representation) -> None:
+    if not rep.is_orthogonal:
+        raise SymtheoryError("an orthogonal representation", f"{rep!r}", "use rep.orthogonalised()")

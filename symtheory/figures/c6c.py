@@ -57,7 +57,7 @@ STUDENTS: dict[str, Student] = {
 }
 
 #: Of the regular teacher: three distinct entries, of length one.
-REGULAR_BASE = (0.9, -0.1, -0.18**0.5)
+REGULAR_BASE = (0.9, -0.1, -(0.18**0.5))
 
 #: Below this fraction of the loss of the zero net a run has learned the teacher; trapped runs end above 0.003.
 SUCCESS = 1e-3
@@ -83,7 +83,7 @@ class Settings(Config):
 
     angles: tuple[float, ...] = (45.0, 60.0, 75.0)
     regular: bool = True
-    runs: int = 400
+    runs: int = 300
     steps: int = 10_000
     records: int = 9
     lr: float = 0.2
@@ -194,8 +194,8 @@ class C6c(Figure):
     )
     chapter: ClassVar[str] = "hidden_subspaces"
     presets: ClassVar[Mapping[Preset, Settings]] = {
-        "smoke": Settings(angles=(60.0,), regular=False, runs=40, steps=500),
-        "page": Settings(angles=(60.0,), regular=False, runs=100, steps=1500),
+        "smoke": Settings(angles=(60.0,), regular=False, runs=60, steps=300, lr=1.0),
+        "page": Settings(angles=(60.0,), regular=False, runs=100, steps=1000, lr=1.0),
         "paper": Settings(),
     }
 

@@ -17,6 +17,7 @@ from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
+from symtheory.plots.c6c import figure_c6c
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -35,6 +36,7 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B3c": figure_b3c,
     "B4": figure_b4,
     "B10": figure_b10,
+    "C6c": figure_c6c,
 }
 
 __all__ = ["PLOTS", "Drawing"]

@@ -263,8 +263,8 @@ class C6c(Figure):
             Verdict(
                 "one block S3/S2 from the wrong side: fraction of runs that learn the teacher, all angles (control: "
                 "from the teacher's side)",
-                float((won & wrong).sum() / wrong.sum()), 0.0, control=float((won & right).sum() / right.sum()),
-                sizes={"runs": int(wrong.sum())},
+                float((won & wrong).sum() / wrong.sum()), 1e-3, control=float((won & right).sum() / right.sum()),
+                factor=100.0, sizes={"runs": int(wrong.sum())},
             ),
             Verdict(
                 "one block S3/S2 from the teacher's side: fraction that fails, all angles (control: from the wrong side)",

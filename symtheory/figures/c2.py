@@ -299,7 +299,9 @@ class C2(Figure):
             return Verdict(words, worst, tolerance, control=control, sizes={"seeds": result.sizes["seed"]})
 
         return [
-            verdict("exchanging two neurons changes the function by (control: input weights only)", result["exchanged"]),
+            verdict(
+                "exchanging two neurons changes the function by (control: input weights only)", result["exchanged"]
+            ),
             verdict(
                 "after training from the fixed space the two neurons differ by (control: from unequal output weights)",
                 result["apart"],

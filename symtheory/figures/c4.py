@@ -280,7 +280,7 @@ class C4(Figure):
     chapter: ClassVar[str] = "hidden_subspaces"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(groups=("S3", "C4"), largest=8),
-        "page": Settings(groups=("S3", "C4", "D4", "A4"), largest=12),
+        "page": Settings(groups=("S3", "C4", "D4"), largest=9),
         "paper": Settings(),
     }
 

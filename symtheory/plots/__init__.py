@@ -17,6 +17,9 @@ from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
+from symtheory.plots.c1 import figure_c1
+from symtheory.plots.c2 import figure_c2
+from symtheory.plots.c4 import figure_c4
 from symtheory.plots.c6c import figure_c6c
 from symtheory.plots.style import Drawing
 
@@ -36,6 +39,9 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B3c": figure_b3c,
     "B4": figure_b4,
     "B10": figure_b10,
+    "C1": figure_c1,
+    "C2": figure_c2,
+    "C4": figure_c4,
     "C6c": figure_c6c,
 }
 

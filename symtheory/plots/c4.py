@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from symtheory.plots.style import COLORS, INK, MUTED, ORANGE, style
+from symtheory.plots.style import BLUE, MUTED, ORANGE, style
 
 _MAP = "PuOr"
 _LETTERS = "ABCDEF"
@@ -65,21 +65,22 @@ def plot_pairs(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     groups = list(dict.fromkeys(result["group"].values.tolist()))
-    top = int(result["units"].max())
+    top = int(result["units"].max()) - 1
     ax.plot([0, top], [0, top], color=MUTED, linewidth=0.8)
-    ax.scatter(
-        result["units"] - 1, result["found"], s=16, marker="_", color=INK, alpha=0.5,
-        label="guess: only the pair shares",
-    )  # fmt: skip
-    for i, group in enumerate(groups):
-        part = result.isel(pair=np.flatnonzero(result["group"].values == group))
-        shift = 0.12 * (i - (len(groups) - 1) / 2)
+    for x, color, label in (
+        (result["units"] - 1, "none", "only the pair shares"),
+        (result["predicted"], BLUE, "theory: the congruence it generates"),
+    ):
+        points, times = np.unique(np.stack([x.values, result["found"].values]), axis=1, return_counts=True)
         ax.scatter(
-            part["predicted"] + shift, part["found"] + shift, s=14, color=COLORS[i % len(COLORS)],
-            label=f"{group}: {part.sizes['pair']} pairs",
-        )  # fmt: skip
+            *points, s=8 + 220 * np.sqrt(times / len(x)), color=color, edgecolor=MUTED, linewidth=0.8, label=label
+        )
+    words = f"{result.sizes['pair']} pairs in layers of {', '.join(groups)}"
+    ax.annotate(words, (0.03, 0.83), xycoords="axes fraction", fontsize=9)
     ax.set(xlabel="different units predicted", ylabel="different units found")
-    ax.legend(fontsize=8.5, loc="upper left", handletextpad=0.2)
+    ax.legend(fontsize=9, loc="upper left", handletextpad=0.2)
+    for handle in ax.get_legend().legend_handles:
+        handle.set_sizes([40])
     return ax
 
 
@@ -97,12 +98,10 @@ def figure_c4(result: xr.Dataset) -> Figure:
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
         words = ("(a) one block: A shared within it", "(b) two blocks: A shared across them")
         for part, example, title in zip(left.subfigures(2, 1), result["example"].values.tolist(), words, strict=True):
-            axes = part.subplots(1, 4)
-            plot_example(result, example, list(axes))
-            axes[2].annotate(
-                "", (-0.5, 0.5), (-1.0, 0.5), xycoords="axes fraction",
-                arrowprops={"arrowstyle": "-|>", "color": ORANGE, "linewidth": 2},
-            )  # fmt: skip
+            one, two, between, three, four = part.subplots(1, 5, width_ratios=(1, 1, 0.35, 1, 1))
+            plot_example(result, example, [one, two, three, four])
+            between.set_axis_off()
+            between.annotate("$\\to$", (0.5, 0.5), xycoords="axes fraction", fontsize=22, ha="center", color=ORANGE)
             part.suptitle(title, fontsize=11)
         plot_pairs(result, right.subplots())
     return figure

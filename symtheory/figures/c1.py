@@ -2,8 +2,8 @@ r"""Figure C1 (paper C, Figure 1): copies of the constrained space within the la
 
 Computed rather than drawn. Setting: $f(x)=\sum_ja_js(w_j\cdot x)$ with three ReLU units without biases, inputs
 $x\sim\mathcal N(0,I_3)$, exact loss by the arc-cosine kernel, a teacher with one block $S_3/S_2$ at the angle $\psi$.
-The twelve weights of the unconstrained network are the space; the constrained space $\Theta_P$ has three dimensions, and
-the $3!$ permutations of the hidden units carry it onto six different copies, all with the same functions.
+The twelve weights of the unconstrained network are the space; the constrained space $\Theta_P$ has three dimensions,
+and the $3!$ permutations of the hidden units carry it onto six different copies, all with the same functions.
 
 A constrained run from the wrong side of the hidden wall is trapped there. Then the constraint is dropped, with a little
 noise on the weights, and the run goes on in all twelve dimensions. Drawn is the loss on the plane through the trapped

@@ -273,7 +273,7 @@ class C2(Figure):
         Returns:
             Weights ``w``, ``b``, ``a`` (seed, net, unit, ...), zero beyond ``units`` (net); ``loss``; and changes of
             the function relative to its largest value, for each statement and its control: ``exchanged``, ``slid``
-            (..., shift), ``shrunk``; ``apart`` is the largest difference between the weights of the pair after training.
+            (..., shift), ``shrunk``; ``apart`` is the largest difference between the pair's weights after training.
         """
         runner = InProcess() if executor is None else executor
         result = xr.concat(
@@ -299,11 +299,9 @@ class C2(Figure):
             return Verdict(words, worst, tolerance, control=control, sizes={"seeds": result.sizes["seed"]})
 
         return [
+            verdict("exchanging two neurons changes the function by (control: inputs only)", result["exchanged"]),
             verdict(
-                "exchanging two neurons changes the function by (control: input weights only)", result["exchanged"]
-            ),
-            verdict(
-                "after training from the fixed space the two neurons differ by (control: from unequal output weights)",
+                "after training from the fixed space the two neurons differ by (control: outputs unequal at the start)",
                 result["apart"],
             ),
             verdict(

@@ -1,17 +1,18 @@
 r"""Figure C6c: which hidden representations, at which width, learn an $S_3$-invariant teacher.
 
 Setting: $f(x)=\sum_ua_us(w_u\cdot x)$ with ReLU units without biases, inputs $x\sim\mathcal N(0,I_3)$ on which $S_3$
-permutes, loss $\tfrac12\mathbb E(f-f^*)^2$ in closed form by the arc-cosine kernel. Teachers: one block $S_3/S_2$ at the
-angle $\psi$ from its wall, and one regular block $S_3/1$. Students: one to four blocks $S_3/S_2$, one and two regular
-blocks, a regular block with a block $S_3/S_2$, and unconstrained nets. Gradient descent in orthonormal coordinates that
-start normal, with output weights made positive.
+permutes, loss $\tfrac12\mathbb E(f-f^*)^2$ in closed form by the arc-cosine kernel. Teachers: one block $S_3/S_2$ at
+the angle $\psi$ from its wall, and one regular block $S_3/1$. Students: one to four blocks $S_3/S_2$, one and two
+regular blocks, a regular block with a block $S_3/S_2$, and unconstrained nets. Gradient descent in orthonormal
+coordinates that start normal, with output weights made positive.
 
 What theory says. The wall of a block $S_3/S_2$ is hidden and its sides are not equivalent: one block on the wrong side
 cannot reach the teacher (Theorem 4). The three walls of $S_3/1$ are reflecting (Theorem 5): nothing obstructs it. With
 several blocks Theorem 4 asks whether the closed wrong orthant holds a net as good as the best one, which has to be
 checked; $1-(1-p)^k$ presumes that blocks succeed or fail independently.
 
-A run succeeds when its loss ends below a thousandth of the loss of the zero net; all losses are stored.
+A run succeeds when its loss ends below a thousandth of the loss of the zero net, a ten thousandth for the regular
+teacher, whose competitors are closer; all losses are stored.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ STUDENTS: dict[str, Student] = {
 #: Of the regular teacher: three distinct entries, of length one.
 REGULAR_BASE = (0.9, -0.1, -(0.18**0.5))
 
-#: Below this fraction of the loss of the zero net a run has learned the teacher; trapped runs end above 0.003.
-SUCCESS = 1e-3
+#: Below this fraction of the loss of the zero net a run has learned the teacher. Runs that are trapped by a teacher
+#: S3/S2 end above 0.01; for the regular teacher there are nets of other kinds at 0.0004.
+SUCCESS, SUCCESS_REGULAR = 1e-3, 1e-4
 
 #: Blocks whose contribution has a smaller norm are dead.
 DEAD = 1e-6
@@ -267,7 +269,7 @@ class C6c(Figure):
                 factor=100.0, sizes={"runs": int(wrong.sum())},
             ),
             Verdict(
-                "one block S3/S2 from the teacher's side: fraction that fails, all angles (control: from the wrong side)",
+                "one block S3/S2 from the teacher's side: fraction that fails, all angles (control: the wrong side)",
                 float((~won & right).sum() / right.sum()), 0.01, control=float((~won & wrong).sum() / wrong.sum()),
                 factor=50.0, sizes={"runs": int(right.sum())},
             ),
@@ -277,18 +279,19 @@ class C6c(Figure):
                 1 - regular.low, 0.2, control=fails, factor=1.5, settings={"learned": regular.hits},
             ),
             Verdict(
-                "six units: the regular block's interval of success is above that of two blocks S3/S2 (overlap)",
-                max(0.0, two.high - regular.low), 0.0, control=max(0.0, regular.high - two.low), factor=1.0,
+                "six units: upper end of the interval of the regular block's failures, 60 degrees (control: lower end "
+                "of that of two blocks S3/S2)",
+                1 - regular.low, 0.13, control=1 - two.high, factor=1.2,
                 settings={"regular": regular.hits, "two blocks": two.hits, "runs": two.trials},
             ),
         ]  # fmt: skip
         if three is not None and three.trials >= 20:
             verdicts.append(
                 Verdict(
-                    "three blocks that all start on the wrong side: fraction that fails, 60 degrees (control: two "
-                    "blocks): the hypothesis of the barrier fails",
-                    1 - three.value, 0.3, control=1 - by_side(main, "2 x S3/S2")[0].value, factor=2.0,
-                    sizes={"runs": three.trials},
+                    "three blocks that all start on the wrong side: upper end of the interval of failures, 60 degrees "
+                    "(control: two blocks): the barrier's hypothesis fails",
+                    1 - three.low, 0.97, control=1 - by_side(main, "2 x S3/S2")[0].value, factor=1.03,
+                    sizes={"runs": three.trials}, settings={"learned": three.hits},
                 )
             )  # fmt: skip
         return verdicts
@@ -303,7 +306,7 @@ def learned(result: xr.Dataset) -> xr.DataArray:
     Returns:
         Booleans without the dim ``step``.
     """
-    return result["loss"].isel(step=-1) < SUCCESS
+    return result["loss"].isel(step=-1) < xr.where(result["teacher"] == "regular", SUCCESS_REGULAR, SUCCESS)
 
 
 def rate(result: xr.Dataset, student: str) -> Proportion:

@@ -21,6 +21,7 @@ from symtheory.plots.c1 import figure_c1
 from symtheory.plots.c2 import figure_c2
 from symtheory.plots.c4 import figure_c4
 from symtheory.plots.c6c import figure_c6c
+from symtheory.plots.c7 import figure_c7
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -43,6 +44,7 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "C2": figure_c2,
     "C4": figure_c4,
     "C6c": figure_c6c,
+    "C7": figure_c7,
 }
 
 __all__ = ["PLOTS", "Drawing"]

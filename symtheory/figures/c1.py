@@ -59,7 +59,7 @@ class Settings(Config):
     """
 
     degrees: float = 60.0
-    steps: int = 8000
+    steps: int = 6000
     lr: float = 0.2
     noise: float = 1e-3
     runs: int = 200

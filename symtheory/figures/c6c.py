@@ -85,8 +85,8 @@ class Settings(Config):
 
     angles: tuple[float, ...] = (45.0, 60.0, 75.0)
     regular: bool = True
-    runs: int = 300
-    steps: int = 10_000
+    runs: int = 200
+    steps: int = 6000
     records: int = 9
     lr: float = 0.2
     spread: float = 0.5

@@ -1,6 +1,6 @@
 """Flats of hidden units against brute force: the fixed spaces of all groups of exchanges, intersected numerically."""
 
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 import pytest
 import torch
@@ -9,8 +9,10 @@ from symtheory.errors import SymtheoryError
 from symtheory.spec import congruences as cg
 from symtheory.spec import group_families as gf
 from symtheory.spec import representations as reps
+from symtheory.spec.deep import HiddenNetwork
 from symtheory.spec.gsets import coset_space, disjoint_union
 from symtheory.spec.hidden import HiddenLayer
+from symtheory.spec.signed import for_odd
 
 GROUPS = {"S3": gf.symmetric(3), "Z2xZ2": gf.abelian(2, 2), "Z4": gf.cyclic(4), "D4": gf.dihedral(4)}
 LARGER = {"S4": gf.symmetric(4), "A4": gf.alternating(4)}
@@ -164,6 +166,88 @@ def test_a_redundant_block_is_a_smaller_one():
     assert layer.flats() == ()
 
 
+def signed_averages(layer):
+    """Onto what groups of exchanges with signs fix: classes of units up to sign, and possibly a class of dead ones."""
+    n, k, m = layer.rep_in.dim, layer.rep_out.dim, layer.units.size
+    for labels in partitions(m):
+        for dead in (None, *sorted(set(labels))):
+            for signs in product((1.0, -1.0), repeat=m):
+                mean = torch.zeros(m, m, dtype=torch.float64)
+                for i, j in product(range(m), repeat=2):
+                    if labels[i] == labels[j] != dead:
+                        mean[i, j] = signs[i] * signs[j] / labels.count(labels[i])
+                ends = [torch.kron(mean, torch.eye(d, dtype=torch.float64)) for d in (n, k)]
+                yield torch.block_diag(ends[0], *([mean] if layer.bias else []), ends[1])
+
+
+@pytest.mark.parametrize("name", ["S3", "Z2xZ2", "Z4"])
+def test_flats_up_to_sign_are_those_of_brute_force(name):
+    group, tried = GROUPS[name], 0
+    for layer in layers(group, most=2, points=4):
+        whole, found = constrained_projector(layer), []
+        for average in signed_averages(layer):
+            flat = meet(whole, average)
+            if not any(torch.allclose(flat, other, atol=1e-7) for other in [whole, *found]):
+                found.append(flat)
+        signed = for_odd(layer)
+        assert signed.dims(signed.units) == layer.dims(layer.units)
+        assert [f.dim for f in signed.flats()] == sorted((round(float(f.trace())) for f in found), reverse=True)
+        tried += 1
+    assert tried >= 10
+
+
+def deep_brute_force(network):
+    """Dimensions of all distinct fixed spaces of exchanges within the layers, from projectors on all weights."""
+    reps_ = [x.representation() for x in network.layers]
+    chain = [network.rep_in, *reps_, network.rep_out]
+    order = network.rep_in.group.order
+
+    def onto(maps):
+        """Every weight W_l of shape (next, previous) multiplied from both sides, and every bias."""
+        left, right = maps
+        parts = [torch.kron(b, a.contiguous()) for a, b in zip(left, right, strict=True)]
+        return torch.block_diag(*parts, *(right[:-1] if network.bias else []))
+
+    whole = (
+        sum(onto(([r.matrices[g] for r in chain[:-1]], [r.matrices[g] for r in chain[1:]])) for g in range(order))
+        / order
+    )
+    found = []
+    for choice in product(*(list(partitions(x.size)) for x in network.layers)):
+        means = []
+        for labels in choice:
+            same = torch.tensor([[float(a == b) for a in labels] for b in labels], dtype=torch.float64)
+            means.append(same / same.sum(1, keepdim=True))
+        ends = [torch.eye(r.dim, dtype=torch.float64) for r in (network.rep_in, network.rep_out)]
+        flat = meet(whole, onto(([ends[0], *means], [*means, ends[1]])))
+        if not any(torch.allclose(flat, other, atol=1e-7) for other in [whole, *found]):
+            found.append(flat)
+    return sorted((round(float(f.trace())) for f in found), reverse=True), round(float(whole.trace()))
+
+
+@pytest.mark.parametrize("name", ["S3", "Z2xZ2", "Z4"])
+def test_flats_of_two_layers_are_those_of_brute_force(name):
+    group = GROUPS[name]
+    sets = [coset_space(group, members[0]) for members in group.subgroup_classes if group.order <= 4 * len(members[0])]
+    tried = 0
+    for first, second in product(sets, repeat=2):
+        if first.size + second.size <= 6:
+            network = HiddenNetwork(reps.natural(group), (first, second), reps.trivial(group), bias=tried % 2 == 0)
+            dims, whole = deep_brute_force(network)
+            assert network.dim(network.whole) == whole
+            assert [f.dim for f in network.flats()] == dims, network.layers
+            assert all(f.dim + f.codim == whole for f in network.flats())
+            tried += 1
+    assert tried >= 4
+
+
+def test_one_deep_layer_is_a_layer():
+    group = GROUPS["S3"]
+    for layer in layers(group, most=2, points=5):
+        deep = HiddenNetwork(layer.rep_in, (layer.units,), layer.rep_out, layer.bias)
+        assert [(f.labels[0], f.dim) for f in deep.flats()] == [(f.labels, f.dim) for f in layer.flats()]
+
+
 def test_bad_layers_are_refused():
     s3, other = GROUPS["S3"], GROUPS["D4"]
     units = coset_space(s3, frozenset({0}))
@@ -172,3 +256,11 @@ def test_bad_layers_are_refused():
     skew = reps.random_equivalent(reps.natural(s3), torch.Generator().manual_seed(0), 1.0)
     with pytest.raises(SymtheoryError, match="orthogonal representations"):
         HiddenLayer(skew, units, reps.trivial(s3))
+    with pytest.raises(SymtheoryError, match="a layer without negatives"):
+        for_odd(for_odd(HiddenLayer(reps.natural(s3), units, reps.trivial(s3))))
+    with pytest.raises(SymtheoryError, match="at least one hidden layer"):
+        HiddenNetwork(reps.natural(s3), (), reps.trivial(s3))
+    with pytest.raises(SymtheoryError, match="layers of one group"):
+        HiddenNetwork(reps.natural(s3), (units, coset_space(other, frozenset({0})), units), reps.trivial(s3))
+    with pytest.raises(SymtheoryError, match="at most 5 choices of congruences, got 36"):
+        HiddenNetwork(reps.natural(s3), (units, units), reps.trivial(s3)).flats(limit=5)

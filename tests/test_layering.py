@@ -18,6 +18,7 @@ FLOORS = {
     "engine": 2,
     "theorems": 3,
     "transforms": 3,
+    "equivariant": 3,
     "figures": 4,
     "lab": 4,
     "plots": 5,

@@ -215,6 +215,27 @@ def abelian(*orders: int) -> FiniteGroup:
     return from_permutations(generators, name="x".join(f"C_{n}" for n in orders))
 
 
+def direct_product(first: FiniteGroup, second: FiniteGroup) -> FiniteGroup:
+    r"""$G\times H$; the pair $(a, b)$ has the number $a|H|+b$.
+
+    Args:
+        first: $G$.
+        second: $H$.
+
+    Returns:
+        The abstract group.
+
+    >>> direct_product(cyclic(2), cyclic(3)).is_abelian
+    True
+    """
+    n = second.order
+    table = np.kron(first.table.astype(np.int64) * n, np.ones((n, n), dtype=np.int64)) + np.tile(
+        second.table.astype(np.int64), (first.order, first.order)
+    )
+    generators = (*(a * n for a in first.generators), *second.generators)
+    return FiniteGroup(table.astype(np.int32), generators, f"{first.name} x {second.name}")
+
+
 def quaternion() -> FiniteGroup:
     """$Q_8$, the units of the quaternions.
 

@@ -22,7 +22,7 @@ from symtheory.spec.congruences import LIMIT, Labels, congruences, discrete, gen
 from symtheory.spec.groups import FiniteGroup, Subset
 from symtheory.spec.gsets import GSet
 from symtheory.spec.intertwiners import functions
-from symtheory.spec.representations import Representation
+from symtheory.spec.representations import Representation, trivial
 
 #: How exactly a matrix has to fix a space.
 FIXED = 1e-9
@@ -70,16 +70,19 @@ class HiddenLayer:
         units: The hidden units $X$.
         rep_out: $\rho_{out}$, orthogonal.
         bias: Whether hidden units have a bias.
+        twist: How biases change under the group, of dimension one; default not at all. See
+            :func:`symtheory.spec.signed.for_odd`.
     """
 
     rep_in: Representation
     units: GSet
     rep_out: Representation
     bias: bool = True
+    twist: Representation | None = None
 
     def __post_init__(self) -> None:
-        groups = {id(self.rep_in.group), id(self.units.group), id(self.rep_out.group)}
-        if len(groups) != 1:
+        parts = (self.rep_in, self.units, self.rep_out, *([self.twist] if self.twist else []))
+        if len({id(part.group) for part in parts}) != 1:
             raise SymtheoryError(
                 "inputs, units and outputs of one group",
                 f"{self.rep_in.group}, {self.units.group}, {self.rep_out.group}",
@@ -94,9 +97,13 @@ class HiddenLayer:
         return self.units.group
 
     @cached_property
-    def _characters(self) -> tuple[np.ndarray, np.ndarray]:
-        into, out = (torch.einsum("gii->g", r.matrices).numpy() for r in (self.rep_in, self.rep_out))
-        return into, out
+    def _biases(self) -> Representation:
+        return trivial(self.group) if self.twist is None else self.twist
+
+    @cached_property
+    def _characters(self) -> list[np.ndarray]:
+        parts = (self.rep_in, self._biases, self.rep_out)
+        return [torch.einsum("gii->g", r.matrices).numpy() for r in parts]
 
     def block_dims(self, subset: Subset) -> tuple[int, int, int]:
         r"""$\dim V_{in}^H$, the bias, $\dim V_{out}^H$: the parameters of a block $G/H$.
@@ -108,8 +115,8 @@ class HiddenLayer:
             Three dimensions.
         """
         members = sorted(subset)
-        one, two = (round(float(chi[members].mean())) for chi in self._characters)
-        return one, int(self.bias), two
+        one, bias, two = (round(float(chi[members].mean())) for chi in self._characters)
+        return one, bias * self.bias, two
 
     def dims(self, units: GSet) -> tuple[int, int, int]:
         """Dimensions of the equivariant functions on a set of units.
@@ -139,7 +146,7 @@ class HiddenLayer:
         """
         if subset not in self._pointwise:
             keep = torch.ones(self.group.order, dtype=torch.bool)
-            for rep in (self.rep_in, self.rep_out):
+            for rep in (self.rep_in, self.rep_out, *([self._biases] if self.bias else [])):
                 fixed = rep.reynolds(subset)
                 keep &= (rep.matrices @ fixed - fixed).abs().amax((1, 2)) < FIXED
             self._pointwise[subset] = frozenset(torch.nonzero(keep).flatten().tolist())

@@ -1,0 +1,21 @@
+"""Tools for equivariant networks: hidden barriers before training, ways out after it."""
+
+from symtheory.engine.equivariant import EquivariantMLP
+from symtheory.equivariant.diagnosis import BlockReport, Diagnosis, diagnose
+from symtheory.equivariant.inputs import group_of, representation_of, units_of
+from symtheory.equivariant.plan import RelaxPlan, relax_plan
+from symtheory.equivariant.suggestions import Suggestion, suggest
+
+__all__ = [
+    "BlockReport",
+    "Diagnosis",
+    "EquivariantMLP",
+    "RelaxPlan",
+    "Suggestion",
+    "diagnose",
+    "group_of",
+    "relax_plan",
+    "representation_of",
+    "suggest",
+    "units_of",
+]

@@ -1,0 +1,131 @@
+"""What a user gives: groups as generators, representations as matrices of the generators, units as stabilisers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast, get_args
+
+from torch import Tensor
+
+from symtheory.errors import SymtheoryError
+from symtheory.spec.group_families import LIMIT, from_matrices, from_permutations
+from symtheory.spec.groups import FiniteGroup, Subset
+from symtheory.spec.gsets import GSet, coset_space, disjoint_union, from_images
+from symtheory.spec.representations import Representation, from_generators
+
+#: What the activation allows units to be confused with: nothing, their negatives, their positive multiples.
+Activation = Literal["generic", "odd", "relu"]
+
+GroupLike = FiniteGroup | Sequence[Sequence[int]] | Sequence[Tensor]
+RepresentationLike = Representation | Sequence[Sequence[int]] | Sequence[Tensor]
+UnitsLike = GSet | Sequence[Subset]
+
+
+def group_of(given: GroupLike, limit: int = LIMIT) -> FiniteGroup:
+    """A group from what a user has.
+
+    Args:
+        given: A group, or generators as permutations of 0..m-1 or as matrices.
+        limit: Largest order that is tried.
+
+    Returns:
+        The group.
+
+    Raises:
+        SymtheoryError: If there are no generators, they are of different degree or no permutations or invertible
+            matrices, or the order exceeds the limit.
+
+    >>> group_of([(1, 0, 2), (1, 2, 0)]).order
+    6
+    """
+    if isinstance(given, FiniteGroup):
+        return given
+    if not given:
+        raise SymtheoryError("at least one generator", "none", "give permutations of 0..m-1, or matrices")
+    if all(isinstance(g, Tensor) and g.dim() == 2 for g in given):
+        return from_matrices(cast(Sequence[Tensor], given), limit=limit)
+    return from_permutations([_images(g) for g in given], limit=limit)
+
+
+def representation_of(given: RepresentationLike, group: FiniteGroup) -> Representation:
+    """An orthogonal representation from what a user has.
+
+    Args:
+        given: A representation, or for each of ``group.generators`` a permutation or a matrix.
+        group: The group.
+
+    Returns:
+        The representation; orthogonalised if it was not orthogonal.
+
+    Raises:
+        SymtheoryError: If it is of another group, a generator is missing, or relations are violated.
+    """
+    if isinstance(given, Representation):
+        if given.group is not group:
+            raise SymtheoryError(f"a representation of {group}", f"{given}", "use one FiniteGroup object for all")
+        rep = given
+    else:
+        if len(given) != len(group.generators):
+            raise SymtheoryError(
+                f"{len(group.generators)} matrices or permutations, one for each generator of {group.name}",
+                f"{len(given)}",
+                "follow group.generators",
+            )
+        if all(isinstance(m, Tensor) and m.dim() == 2 for m in given):
+            matrices = [cast(Tensor, m).double() for m in given]
+            if len({m.shape for m in matrices}) != 1 or matrices[0].shape[0] != matrices[0].shape[1]:
+                raise SymtheoryError(
+                    "square matrices of one size", f"{[tuple(m.shape) for m in matrices]}", "give one a generator"
+                )
+            rep = from_generators(group, dict(zip(group.generators, matrices, strict=True)))
+        else:
+            rep = from_images(group, [_images(m) for m in given]).representation()
+    return rep if rep.is_orthogonal else rep.orthogonalised()
+
+
+def units_of(given: UnitsLike, group: FiniteGroup) -> GSet:
+    """Hidden units from what a user has.
+
+    Args:
+        given: A set with an action, or the stabilisers $H_i$ of its blocks $G/H_i$.
+        group: The group.
+
+    Returns:
+        The set.
+
+    Raises:
+        SymtheoryError: If there is no block, a stabiliser is no subgroup, or the action is of another group.
+    """
+    if isinstance(given, GSet):
+        if given.group is not group:
+            raise SymtheoryError(f"units of {group}", f"units of {given.group}", "use one FiniteGroup object for all")
+        return given
+    if not given:
+        raise SymtheoryError("at least one block of hidden units", "none", "give the stabiliser of one unit a block")
+    return disjoint_union(*(coset_space(group, h) for h in given))
+
+
+def activation_of(given: str) -> Activation:
+    """Check the name of a class of activations.
+
+    Args:
+        given: ``generic``, ``odd`` or ``relu``.
+
+    Returns:
+        The same.
+
+    Raises:
+        SymtheoryError: If it is another word.
+    """
+    for known in get_args(Activation):
+        if given == known:
+            return known
+    raise SymtheoryError(
+        f"an activation among {list(get_args(Activation))}",
+        repr(given),
+        "tanh is odd; GELU, SiLU, softplus are generic",
+    )
+
+
+def _images(given: Sequence[int] | Tensor) -> list[int]:
+    return [int(k) for k in (given.tolist() if isinstance(given, Tensor) else given)]

@@ -1,0 +1,69 @@
+"""Reports as tables, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table before it is drawn.
+
+    Attributes:
+        title: What it shows.
+        head: Column titles.
+        rows: Cells.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def to_rich(sheets: Sequence[Sheet], notes: Sequence[str]) -> Group:
+    """For a terminal.
+
+    Args:
+        sheets: Tables.
+        notes: Sentences below them.
+
+    Returns:
+        Something that rich can print.
+    """
+    tables = []
+    for sheet in sheets:
+        table = Table(*sheet.head, title=sheet.title)
+        for row in sheet.rows:
+            table.add_row(*row)
+        tables.append(table)
+    return Group(*tables, *notes)
+
+
+def to_html(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
+    """For a notebook.
+
+    Args:
+        sheets: Tables.
+        notes: Sentences below them.
+
+    Returns:
+        HTML, everything escaped.
+
+    >>> to_html([], ["a < b"])
+    '<ul><li>a &lt; b</li></ul>'
+    """
+
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    tables = "".join(
+        f"<table><caption>{html.escape(s.title)}</caption><thead>{line(s.head, 'th')}</thead>"
+        f"<tbody>{''.join(line(row, 'td') for row in s.rows)}</tbody></table>"
+        for s in sheets
+    )
+    return tables + ("<ul>" + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul>" if notes else "")

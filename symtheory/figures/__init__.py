@@ -20,11 +20,12 @@ from symtheory.figures.c2 import C2
 from symtheory.figures.c4 import C4
 from symtheory.figures.c6c import C6c
 from symtheory.figures.c7 import C7
+from symtheory.figures.c8 import C8
 
 _ALL: tuple[Figure, ...] = (
     *(A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10()),
     *(B2(), B3a(), B3c(), B4(), B10()),
-    *(C1(), C2(), C4(), C6c(), C7()),
+    *(C1(), C2(), C4(), C6c(), C7(), C8()),
 )
 
 FIGURES: dict[str, Figure] = {figure.id: figure for figure in _ALL}

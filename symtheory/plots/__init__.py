@@ -22,6 +22,7 @@ from symtheory.plots.c2 import figure_c2
 from symtheory.plots.c4 import figure_c4
 from symtheory.plots.c6c import figure_c6c
 from symtheory.plots.c7 import figure_c7
+from symtheory.plots.c8 import figure_c8
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -45,6 +46,7 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "C4": figure_c4,
     "C6c": figure_c6c,
     "C7": figure_c7,
+    "C8": figure_c8,
 }
 
 __all__ = ["PLOTS", "Drawing"]

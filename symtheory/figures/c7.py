@@ -65,6 +65,9 @@ TURN = 30.0
 #: A step of which a larger part is across the wall leaves it. Roundings, which Adam magnifies, stay far below.
 LEFT = 1e-3
 
+#: A run has crossed once it is this far on the other side; runs that the wall attracts end at heights of rounding.
+BEYOND = 1e-9
+
 #: Shorter steps are roundings.
 SHORT = 1e-6
 
@@ -205,7 +208,7 @@ def train(student: Student, kind: str, rule: str, shard: Shard, device: str) -> 
         theta.grad = gradient @ system
         optimizer.step()
         height, step = theta @ (across @ system), theta @ system.T - t
-        crossed |= ~held & (height * begin < 0)
+        crossed |= ~held & (height * begin.sign() < -BEYOND)
         part = (height - t @ across).abs() / step.norm(dim=1).clamp(min=SHORT)
         most = torch.maximum(most, part)
         theta -= (held * height)[:, None] * back
@@ -261,7 +264,7 @@ def compute_smooth(shard: Shard, device: str = "cpu") -> xr.Dataset:
         for _ in range(round(shard["smooth_steps"] * shard["rates"][0] / rate)):
             _, gradient = student.sampled_gradient(t, activation, x, y, mass)
             t = t - rate * gradient
-            over |= (t @ across) * begin.to(device) < 0
+            over |= (t @ across) * begin.sign().to(device) < -BEYOND
         loss, _ = student.sampled_gradient(t, activation, x, y, mass)
         crossed.append(over.cpu())
         turned.append(student.weights(t.cpu()).second[:, 0] < 0)
@@ -340,8 +343,8 @@ class C7(Figure):
 
         Returns:
             Part one: ``height`` at the start, ``crossed``, ``most`` (largest part of a step across the wall) and
-            ``loss`` (group, coordinates, rule, start, run). Part two: ``smooth_height`` (activation, run), ``smooth_crossed``,
-            ``smooth_turned``, ``smooth_loss`` (activation, rate, run).
+            ``loss`` (group, coordinates, rule, start, run). Part two: ``smooth_height`` (activation, run),
+            ``smooth_crossed``, ``smooth_turned``, ``smooth_loss`` (activation, rate, run).
         """
         runner = InProcess() if executor is None else executor
         parts = runner.map(self.id, partial(compute, device=device), self.shards(config))

@@ -1,18 +1,18 @@
 r"""Figure C8: Deep Sets layers against the representation that theory suggests, at equal width.
 
-A Deep Sets layer $x_i\mapsto s(t_1x_i+t_2\sum_jx_j+b)$ is one block of the natural representation: its hidden units are
-$S_n/S_{n-1}$, and several channels are several such blocks. A group convolution over $S_n$ is the regular block $S_n/1$.
-Task of ours: an invariant number of three interchangeable standard normal readings, learned from samples: the total
-exceedance $\sum_i\max(x_i-\tfrac12,0)$, the largest reading, the spread $\max x-\min x$. All nets have ReLU units with
-biases, a sum as readout, PyTorch's default initialisation of every free weight, and random signs of the output weights.
-Compared at equal numbers of hidden units: Deep Sets channels, regular blocks, and the unconstrained network; with
-Adam on tied weights, as is common practice, and with plain gradient descent in orthonormal coordinates.
+A Deep Sets layer $x_i\mapsto s(t_1x_i+t_2\sum_jx_j+b)$ is one block of the natural representation: its hidden units
+are $S_n/S_{n-1}$, and several channels are several such blocks. A group convolution over $S_n$ is the regular block
+$S_n/1$. Task of ours: an invariant number of three interchangeable standard normal readings, learned from samples: the
+total exceedance $\sum_i\max(x_i-\tfrac12,0)$, the largest reading, the spread $\max x-\min x$. All nets have ReLU units
+with biases, a sum as readout, PyTorch's default initialisation of every free weight, and random signs of the output
+weights. Compared at equal numbers of hidden units: Deep Sets channels, regular blocks, and the unconstrained network;
+with Adam on tied weights, as is common practice, and with plain gradient descent in orthonormal coordinates.
 
 What theory says, before measuring: a Deep Sets channel with an invariant readout has one wall, hidden, that no
-symmetry exchanges; a regular block has three, all reflecting. So Deep Sets should fail more often on a target that needs
-the right side of the wall, such as the exceedance, which one channel represents exactly. Theory promises nothing for one
-block whose only output weight starts with the wrong sign: a block may die, whatever its representation, and a width
-with one block has no spare. The other two targets are no sum over the readings; there theory says nothing of who wins.
+symmetry exchanges; a regular block has three, all reflecting. So Deep Sets should fail more often on a target that
+needs the right side of the wall, such as the exceedance, which one channel represents exactly. Theory promises nothing
+for one block whose only output weight starts with the wrong sign: a block may die, whatever its representation, and a
+width with one block has no spare. The other two targets are no sums over readings; who wins there, theory does not say.
 """
 
 from __future__ import annotations

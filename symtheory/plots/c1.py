@@ -23,14 +23,14 @@ def plot_plane(result: xr.Dataset, ax: Axes) -> Axes:
     x, y, loss = result["x"].values, result["y"].values, result["loss"].values
     levels = np.geomspace(3e-3, 1.0, 12)
     contours(ax, x, y, loss, levels)
-    ax.axhline(0, color=BLUE, linewidth=1.4, label=r"constrained space $\Theta_P$")
+    ax.axhline(0, color=INK, linewidth=1.0, linestyle="--", label=r"constrained space $\Theta_P$")
     wall = float(result["wall"])
     ax.plot([wall], [0], "|", color=ORANGE, markersize=20, markeredgewidth=2.4, label="hidden wall", linestyle="none")
     for name, color, dash in (("constrained", BLUE, "-"), ("relaxed", GREEN, "-")):
         way = result[f"{name}_path"]
-        ax.plot(way.sel(axis="x"), way.sel(axis="y"), dash, color=color, linewidth=2.2, label=f"{name} run")
+        ax.plot(way.sel(axis="x"), way.sel(axis="y"), dash, color=color, linewidth=2.6, label=f"{name} run")
         if name == "constrained":
-            ax.plot(way[0, 0], way[0, 1], "o", color=color, markersize=5)
+            ax.plot(way[0, 0], way[0, 1], "o", color=color, markersize=6)
     spots = {"trapped": ("trapped", "s"), "teacher": ("teacher", "*"), "relaxed": ("same function,\nother copy", "*")}
     for point, (words, mark) in spots.items():
         px, py = result["points"].sel(point=point).values
@@ -50,13 +50,13 @@ def plot_runs(result: xr.Dataset, ax: Axes) -> Axes:
     Returns:
         The axes.
     """
-    steps = result["record"].values
+    steps = result["record"].values / 1000
     ax.plot(steps, result["constrained_loss"], color=BLUE)
     relaxed = result["relaxed_loss"].clip(min=1e-12)
     ax.plot(steps[-1] + steps, relaxed[:, :40], color=GREEN, linewidth=0.6, alpha=0.5)
     ax.axvline(steps[-1], color=MUTED, linewidth=0.8, linestyle=":")
     ax.annotate("constraint\ndropped", (steps[-1], 1e-9), (-6, 0), textcoords="offset points", ha="right", fontsize=9)
-    ax.set(yscale="log", xlabel="steps", ylabel="loss / loss of the zero net", ylim=(3e-13, 1.5))
+    ax.set(yscale="log", xlabel="steps / 1000", ylabel="loss / loss of the zero net", ylim=(3e-13, 1.5))
     return ax
 
 

@@ -111,7 +111,7 @@ def plot_losses(result: xr.Dataset, ax: Axes) -> Axes:
     ax.axhline(SUCCESS, color=ORANGE, linewidth=1)
     ax.annotate("learned below", (0.02, SUCCESS), (0, -11), textcoords="offset points", color=ORANGE, fontsize=9)
     ax.set(yscale="log", xlabel="runs, best first", ylabel="loss / loss of the zero net", ylim=(_FLOOR / 3, 1))
-    ax.legend(loc="lower right", fontsize=8.5)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.17), ncols=3, fontsize=8.5, columnspacing=1.0)
     return ax
 
 

@@ -135,6 +135,26 @@ def path(student: Student, t: Tensor, teacher: Weights, lr: float, steps: int, e
     return torch.stack(found)
 
 
+def signed_part(vector: Tensor) -> float:
+    """Share of a direction among all weights that every odd permutation of the constrained action reverses.
+
+    Args:
+        vector: Of the twelve weights.
+
+    Returns:
+        Squared length of its projection on the sign representation, relative to its own.
+    """
+    units, rep = TIED.layer.units, TIED.layer.rep_in.matrices
+    found = torch.zeros_like(vector)
+    for g in range(TIED.layer.group.order):
+        order = torch.from_numpy(units.images[g])
+        first, second = vector[:9].unflatten(0, (3, 3)), vector[9:]
+        moved = Weights(torch.empty_like(first), second, torch.empty_like(second))
+        moved.first[order], moved.second[order] = first @ rep[g].T, second
+        found += torch.linalg.det(rep[g]) * _flat(moved) / TIED.layer.group.order
+    return float(found.square().sum() / vector.square().sum())
+
+
 def _flat(w: Weights) -> Tensor:
     """The twelve weights."""
     return torch.cat([w.first.flatten(-2), w.second], dim=-1)
@@ -168,6 +188,8 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
     free_loss = FREE.exact_loss(free, teacher) / zero
     away = distances(FREE.weights(free[-1]))
 
+    still = TIED.weights(trap)
+    curvature, directions = torch.linalg.eigh(exact.hessian(still.first, still.second[None]))
     escaped = torch.nonzero(free_loss[-1] < SUCCESS).flatten()
     drawn = int(escaped[0]) if len(escaped) else 0
     end = _flat(balanced(FREE.weights(free[-1, drawn])))
@@ -207,6 +229,8 @@ def compute(shard: Shard, device: str = "cpu") -> xr.Dataset:
             "copy": ("run", away.argmin(-1).numpy()),
             "distance": (("run", "which"), away.numpy()),
             "trap_distance": ("which", distances(TIED.weights(trap)).numpy()),
+            "curvature": ("direction", curvature.numpy()),
+            "lowest_signed": signed_part(directions[:, 0]),
             "start_wrong": ("start", wrong.numpy()),
             "start_loss": ("start", tied_loss.numpy()),
         },
@@ -262,8 +286,9 @@ class C1(Figure):
             ``loss`` (y, x) on the plane and everything relative to the zero net; ``points`` of the trapped network, the
             teacher and the relaxed one; ``wall``, where the line through the first two crosses the hidden wall;
             ``constrained_path``, ``relaxed_path`` (record, axis), ``constrained_loss`` (record), ``relaxed_loss``
-            (record, run); ``copy`` and ``distance`` (run, which) of the ends, ``trap_distance``; ``start_wrong`` and
-            ``start_loss`` of all constrained runs.
+            (record, run); ``copy`` and ``distance`` (run, which) of the ends, ``trap_distance``; ``curvature`` of
+            the unconstrained loss at the trap (direction) and ``lowest_signed``, the share of its lowest direction in
+            the sign representation; ``start_wrong`` and ``start_loss`` of all constrained runs.
         """
         runner = InProcess() if executor is None else executor
         (result,) = runner.map(self.id, partial(compute, device=device), self.shards(config))
@@ -295,6 +320,12 @@ class C1(Figure):
                 "relaxed runs that stay trapped (control: the constrained run does)",
                 float((ends >= SUCCESS).mean()), 0.01, control=float(result["constrained_loss"][-1] >= SUCCESS),
                 factor=50.0, sizes={"runs": ends.size},
+            ),
+            Verdict(
+                "the trap's one direction of negative curvature: part outside the sign representation (control: second "
+                "lowest curvature, by the lowest)",
+                max(0.0, 1 - float(result["lowest_signed"])), 1e-4,
+                control=abs(float(result["curvature"][0])) / max(1e-12, -float(result["curvature"][1])), factor=1e3,
             ),
             Verdict(
                 "relaxed runs that end on no copy of the constrained space, by relative distance (control: from the "

@@ -58,8 +58,9 @@ def plot_cross(result: xr.Dataset, ax: Axes) -> Axes:
     Returns:
         The axes.
     """
-    _points(ax, result, result["crossed"].sel(start="off the wall"))
-    ax.set(ylabel="runs off the wall that ever cross it", ylim=(-0.01, None))
+    crossed = result["crossed"].sel(start="off the wall")
+    _points(ax, result, crossed)
+    ax.set(ylabel="runs off the wall that ever cross it", ylim=(-0.01, 0.15 + float(crossed.mean("run").max())))
     return ax
 
 

@@ -69,11 +69,11 @@ class Settings(Config):
 
     tasks: tuple[str, ...] = ("exceedance", "largest", "spread")
     widths: tuple[int, ...] = (6, 12)
-    runs: int = 40
-    samples: int = 256
+    runs: int = 100
+    samples: int = 128
     tests: int = 2000
     steps: int = 2000
-    seed: int = 0
+    seed: int = 1
 
     def __post_init__(self) -> None:
         wrong = {k: getattr(self, k) for k in ("runs", "samples", "tests", "steps") if getattr(self, k) <= 0}

@@ -78,9 +78,7 @@ def plot_pairs(result: xr.Dataset, ax: Axes) -> Axes:
     words = f"{result.sizes['pair']} pairs in layers of {', '.join(groups)}"
     ax.annotate(words, (0.03, 0.83), xycoords="axes fraction", fontsize=9)
     ax.set(xlabel="different units predicted", ylabel="different units found")
-    ax.legend(fontsize=9, loc="upper left", handletextpad=0.2)
-    for handle in ax.get_legend().legend_handles:
-        handle.set_sizes([40])
+    ax.legend(fontsize=9, loc="upper left", handletextpad=0.2, markerscale=0.6)
     return ax
 
 
@@ -97,7 +95,8 @@ def figure_c4(result: xr.Dataset) -> Figure:
         figure = Figure(figsize=(11.4, 6.6))
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
         words = ("(a) one block: A shared within it", "(b) two blocks: A shared across them")
-        for part, example, title in zip(left.subfigures(2, 1), result["example"].values.tolist(), words, strict=True):
+        rows = np.atleast_1d(np.asarray(left.subfigures(2, 1)))
+        for part, example, title in zip(rows, result["example"].values.tolist(), words, strict=True):
             one, two, between, three, four = part.subplots(1, 5, width_ratios=(1, 1, 0.35, 1, 1))
             plot_example(result, example, [one, two, three, four])
             between.set_axis_off()

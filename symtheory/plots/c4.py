@@ -93,9 +93,9 @@ def figure_c4(result: xr.Dataset) -> Figure:
     """
     with style():
         figure = Figure(figsize=(11.4, 6.6))
-        left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+        left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1.25, 1))).ravel().tolist()
         words = ("(a) one block: A shared within it", "(b) two blocks: A shared across them")
-        rows = np.atleast_1d(np.asarray(left.subfigures(2, 1)))
+        rows = np.asarray(left.subfigures(2, 1)).ravel().tolist()
         for part, example, title in zip(rows, result["example"].values.tolist(), words, strict=True):
             one, two, between, three, four = part.subplots(1, 5, width_ratios=(1, 1, 0.35, 1, 1))
             plot_example(result, example, [one, two, three, four])

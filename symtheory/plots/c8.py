@@ -39,7 +39,7 @@ def plot_errors(result: xr.Dataset, task: str, ax: Axes) -> Axes:
                 ax.plot(x, values, ".", color=_COLORS[name], markersize=3.5, label=name if not i and not j else None)
                 lost = failures(part)
                 ax.annotate(
-                    str(lost.hits), (middle + 0.28 * (k - 1), 4), ha="center", fontsize=8.5, color=_COLORS[name]
+                    str(lost.hits), (middle + 0.28 * (k - 1), 4), ha="center", fontsize=7.5, color=_COLORS[name]
                 )  # fmt: skip
     ax.axhline(FAILED, color=GREEN, linewidth=1)
     ax.set_xticks(places, words)
@@ -59,7 +59,7 @@ def figure_c8(result: xr.Dataset) -> Figure:
     """
     tasks = result["task"].values.tolist()
     with style():
-        figure, axes = canvas(len(tasks), width=4.3, height=4.2)
+        figure, axes = canvas(len(tasks), width=4.9, height=4.2)
         for task, ax in zip(tasks, axes, strict=True):
             plot_errors(result, task, ax)
         handles, labels = axes[0].get_legend_handles_labels()

@@ -99,7 +99,7 @@ bench: $(STAMP) ## the benchmarks
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 deep: $(STAMP) ## the laws of the claims on fifty times as many instances, drawn anew each time; hours
-	HYPOTHESIS_PROFILE=deep OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m claim -n $(JOBS) $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=deep OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m claim -n $(JOBS) --dist worksteal -o addopts="-ra --strict-markers" $(PYTEST_ARGS)
 
 mutants: $(STAMP) ## break the library in the places listed in CONTRIBUTING.md; every break has to be caught
 	$(PYTHON) -m tests.mutation

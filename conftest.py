@@ -9,7 +9,7 @@ pytest_plugins = ["tests.ledger_plugin"]
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.differing_executors]}
 settings.register_profile("default", max_examples=100, derandomize=True, **_common)
-settings.register_profile("deep", max_examples=5000, **_common)
+settings.register_profile("deep", max_examples=5000, derandomize=False, print_blob=True, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 if "PYTEST_XDIST_WORKER" in os.environ:

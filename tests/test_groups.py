@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sympy import isprime
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.cosets import (
@@ -75,20 +76,32 @@ def smallest_by_search(group: FiniteGroup, most: int) -> int:
     )
 
 
+def in_gaps_order(group: FiniteGroup, heads: list[list[list[int]]]) -> list[int]:
+    """The number of our class of subgroups for each of GAP's, whose representatives are given by permutations."""
+    assert group.action is not None
+    element = {tuple(row): a for a, row in enumerate(group.action.tolist())}
+    number = {h: i for i, members in enumerate(group.subgroup_classes) for h in members}
+    return [number[group.generate(element[tuple(g)] for g in head)] for head in heads]
+
+
+@pytest.mark.claim("C.L2.6", role="verify")
 @pytest.mark.skipif(GAP is None, reason="GAP is not installed")
 def test_all_small_groups_agree_with_gap():
+    """Classes of subgroups one by one, their lengths, normalisers and marks; smallest generating sets."""
     known = groups_up_to(60)
-    assert len(known) == 311  # all solvable ones
+    assert len(known) == 312
     for row in known:
         group = from_permutations(row.generators)
-        found = (
-            group.order,
-            len(group.subgroup_classes),
-            len(group.subgroups),
-            len(group.minimal_subgroups),
-            len(group.minimal_generators),
+        place, classes = in_gaps_order(group, row.heads), group.subgroup_classes
+        assert group.order == row.order
+        assert sorted(place) == list(range(len(classes)))
+        assert [len(classes[i]) for i in place] == row.lengths
+        assert [group.order // len(normalizer(group, classes[i][0])) for i in place] == row.lengths
+        assert np.array_equal(table_of_marks(group)[np.ix_(place, place)], row.marks)
+        assert len(group.minimal_subgroups) == sum(
+            length for i, length in zip(place, row.lengths, strict=True) if isprime(len(classes[i][0]))
         )
-        assert found == (row.order, row.classes, row.subgroups, row.minimal, row.rank), row
+        assert len(group.minimal_generators) == row.rank
         assert len(group.generate(group.minimal_generators)) == group.order
 
 

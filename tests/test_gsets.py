@@ -172,7 +172,7 @@ BAD = {
     "no permutation": (lambda g: from_images(g, [(0, 0, 1)] * len(g.generators)), "permutations of the same points"),
     "relations": (lambda g: from_images(g, [(1, 2, 0)] * len(g.generators)), r"an action, g\(hx\)"),
     "shape": (lambda g: GSet(g, np.zeros((2, 3), dtype=np.int64)), "integers of shape"),
-    "too many": (lambda g: cg.congruences(free(g), limit=3), "at most 3 congruences, got 10"),
+    "too many": (lambda g: cg.congruences(free(g), limit=3), "at most 3 congruences, got at least 10"),
     "no congruence": (lambda g: cg.quotient(free(g), (0, 0, *range(2, g.order))), "the action respects"),
     "two groups": (lambda g: disjoint_union(free(g), free(GROUPS["Z4"])), "of one group"),
 }

@@ -5,11 +5,13 @@ from symtheory.equivariant.diagnosis import BlockReport, Diagnosis, diagnose
 from symtheory.equivariant.inputs import group_of, representation_of, units_of
 from symtheory.equivariant.plan import RelaxPlan, relax_plan
 from symtheory.equivariant.suggestions import Suggestion, suggest
+from symtheory.equivariant.tying import Leak, tying_leaks
 
 __all__ = [
     "BlockReport",
     "Diagnosis",
     "EquivariantMLP",
+    "Leak",
     "RelaxPlan",
     "Suggestion",
     "diagnose",
@@ -17,5 +19,6 @@ __all__ = [
     "relax_plan",
     "representation_of",
     "suggest",
+    "tying_leaks",
     "units_of",
 ]

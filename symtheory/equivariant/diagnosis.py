@@ -29,11 +29,14 @@ from symtheory.equivariant.inputs import (
 )
 from symtheory.equivariant.suggestions import Suggestion, chambers_of, suggest
 from symtheory.equivariant.tables import Sheet, to_html, to_rich
-from symtheory.spec.congruences import LIMIT, count, principal
+from symtheory.spec.congruences import count, principal
 from symtheory.spec.groups import Subset
 from symtheory.spec.hidden import Flat, HiddenLayer
 from symtheory.spec.signed import for_odd
 from symtheory.spec.walls import Chambers
+
+#: More congruences than this are not looked at; closing them takes seconds.
+LISTED = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +110,15 @@ class Diagnosis:
             first = self.blocks[types.index(kind)]
             if first.barrier:
                 factors.append(min(1 - (1 - p) ** types.count(kind) for p in first.chances))
-        return prod(factors)
+        return prod(factors, start=1.0)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What should worry, in sentences."""
         found = []
-        for i, b in enumerate(self.blocks):
-            name = f"block {i} ({b.units} units)"
+        for b in dict.fromkeys(self.blocks):  # equal blocks share a report
+            numbers = [str(i) for i, other in enumerate(self.blocks) if other is b]
+            name = f"block{'s' * (len(numbers) > 1)} {', '.join(numbers)} ({b.units} units)"
             if b.redundant:
                 fewer = self.layer.group.order // len(b.closure)
                 found.append(f"{name}: some units always coincide; it computes what a block of {fewer} does")
@@ -176,7 +180,7 @@ def diagnose(
     start: Callable[[torch.Generator, int], torch.Tensor] | None = None,
     samples: int = 4000,
     seed: int = 0,
-    limit: int = LIMIT,
+    limit: int = LISTED,
 ) -> Diagnosis:
     r"""Analyse an equivariant layer $f(x) = A\,s(Wx+b)+c$ before it is trained.
 
@@ -228,7 +232,7 @@ def diagnose(
             tuple(float((found == k).double().mean()) for k in range(len(parts.orbits))),
             suggest(layer, i, odd=kind == "odd") if parts.barrier else (),
         )
-    complete = count(signed.units) <= limit
+    complete = count(signed.units, limit) <= limit
     if complete:
         flats = signed.flats(limit)
     else:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from rich.console import Group
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian
 
 from symtheory.engine.equivariant import EquivariantMLP
@@ -29,6 +30,9 @@ from symtheory.spec.representations import Representation, direct_sum, trivial
 
 #: A network as a function of its inputs.
 Network = Callable[[Tensor], Tensor]
+
+#: What second order says about relaxing.
+Outcome = Literal["escapes", "stays", "undecided"]
 
 #: More numbers than this, in the matrices of all group elements, are not stored.
 STORED = 200_000_000
@@ -64,15 +68,20 @@ class Relaxation:
     Attributes:
         subgroup: A representative; the trivial one is no constraint at all.
         dim: Free parameters then.
-        lowest: Smallest eigenvalue of the Hessian on what the subgroup fixes beyond the constrained space; 0 if there
-            is nothing.
-        escapes: Whether that is negative.
+        lowest: Smallest eigenvalue of the Hessian on what the subgroup fixes beyond the constrained space, without
+            rescalings of units; 0 if there is nothing.
+        outcome: ``escapes`` if that is negative, ``stays`` if it is positive, else ``undecided``.
     """
 
     subgroup: Subset
     dim: int
     lowest: float
-    escapes: bool
+    outcome: Outcome
+
+    @property
+    def escapes(self) -> bool:
+        """Whether the loss falls to second order."""
+        return self.outcome == "escapes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +128,9 @@ class RelaxPlan:
             size = len(best.subgroup)
             to = f"a subgroup of order {size}" if size > 1 else "no constraint"
             return f"relaxing to {to} escapes: eigenvalue {best.lowest:.2g} among {best.dim} free parameters"
-        return "relaxing will not help: no forbidden direction lowers the loss to second order"
+        if any(r.outcome == "undecided" for r in self.relaxations):
+            return "undecided: no forbidden direction lowers the loss to second order, but some leave it flat"
+        return "relaxing will not help: every forbidden direction raises the loss"
 
     def __repr__(self) -> str:
         return self.verdict
@@ -130,13 +141,10 @@ class RelaxPlan:
             ("constrained space" if c.trivial else "forbidden", str(c.dim), f"{c.lowest:.3g}", f"{c.highest:.3g}")
             for c in self.components
         ]
-        ways = [
-            (str(len(r.subgroup)), str(r.dim), f"{r.lowest:.3g}", "yes" if r.escapes else "no")
-            for r in self.relaxations
-        ]
+        ways = [(str(len(r.subgroup)), str(r.dim), f"{r.lowest:.3g}", r.outcome) for r in self.relaxations]
         return [
             Sheet("Hessian by isotypic component", ("component", "dimension", "lowest", "highest"), parts),
-            Sheet("relaxing to subgroups", ("order", "parameters", "lowest gained", "escapes"), ways),
+            Sheet("relaxing to subgroups", ("order", "parameters", "lowest gained", "outcome"), ways),
         ]
 
     def __rich__(self) -> Group:
@@ -183,13 +191,16 @@ def relax_plan(model: EquivariantMLP, loss: Callable[[Network], Tensor]) -> Rela
     scale = float(eigenvalues.abs().max())
     enough = AT_REST * scale * max(float(point.norm()), 1e-300)
     components = [_component(b, curvature, inside) for b in isotypic_blocks(action)]
+    trivial_moves = _rescalings(model)
     relaxations = []
     for members in reversed(model.group.subgroup_classes[:-1]):
         fixed = action.reynolds(members[0])
-        # a direction that the constraint allows anyway is no escape
-        beyond = _range(fixed - inside)
+        # a direction that the constraint allows anyway is no escape, and a rescaling leads nowhere
+        beyond = _without(_range(fixed - inside), trivial_moves)
         lowest = float(torch.linalg.eigvalsh(beyond.T @ curvature @ beyond)[0]) if beyond.shape[1] else 0.0
-        relaxations.append(Relaxation(members[0], round(float(fixed.trace())), lowest, lowest < -FLAT * scale))
+        flat = beyond.shape[1] > 0 and abs(lowest) <= FLAT * scale
+        outcome: Outcome = "undecided" if flat else "escapes" if lowest < 0 else "stays"
+        relaxations.append(Relaxation(members[0], round(float(fixed.trace())), lowest, outcome))
     return RelaxPlan(
         along <= enough,
         along,
@@ -218,6 +229,38 @@ def weight_action(model: EquivariantMLP) -> Representation:
         if model.output_bias if k == len(model.hidden) else model.bias:
             parts.append(target)
     return direct_sum(*parts) if parts else trivial(model.group)
+
+
+def _rescalings(model: EquivariantMLP) -> Tensor:
+    """Directions ``(d, k)`` that multiply a unit's inputs and divide its outputs, where the activation allows it."""
+    dense = [(w.detach().double(), b.detach().double()) for w, b in model.dense()]
+    bias = [model.bias] * len(model.hidden) + [model.output_bias]
+    size = sum(w.numel() + b.numel() * with_bias for (w, b), with_bias in zip(dense, bias, strict=True))
+    if not isinstance(model.activation, (nn.ReLU, nn.LeakyReLU)):
+        return torch.zeros(size, 0, dtype=torch.float64)
+    found = []
+    for k in range(len(model.hidden)):
+        for j in range(len(dense[k][1])):
+            parts = []
+            for i, (w, b) in enumerate(dense):
+                weight, offset = torch.zeros_like(w), torch.zeros_like(b)
+                if i == k:
+                    weight[j], offset[j] = w[j], b[j]
+                elif i == k + 1:
+                    weight[:, j] = -w[:, j]
+                parts += [weight.flatten(), *([offset] if bias[i] else [])]
+            found.append(torch.cat(parts))
+    return torch.stack(found, dim=1)
+
+
+def _without(basis: Tensor, directions: Tensor) -> Tensor:
+    """Orthonormal basis of what is left of a space; the directions span a space that the group maps to itself."""
+    inside = basis.T @ directions
+    if not inside.numel():
+        return basis
+    left, values, _ = torch.linalg.svd(inside)
+    rank = int((values > FLAT * max(float(values[0]), 1e-300)).sum())
+    return basis @ left[:, rank:]
 
 
 def _component(basis: Tensor, curvature: Tensor, inside: Tensor) -> Component:

@@ -118,9 +118,9 @@ def congruences(x: GSet, limit: int = LIMIT) -> tuple[Labels, ...]:
     >>> [len(congruences(coset_space(s3, h[0]))) for h in s3.subgroup_classes]
     [6, 2, 2, 1]
     """
-    if (number := count(x)) > limit:
+    if (number := count(x, limit)) > limit:
         raise SymtheoryError(
-            f"at most {limit} congruences", f"{number}", "raise the limit, or use fewer or smaller blocks"
+            f"at most {limit} congruences", f"at least {number}", "raise the limit, or use fewer or smaller blocks"
         )
     quotients = {k: coset_space(x.group, k) for k in x.group.subgroups}
     maps = {(i, k): x.maps_of_orbit(i, y) for k, y in quotients.items() for i in range(len(x.orbits))}
@@ -147,7 +147,7 @@ def congruences(x: GSet, limit: int = LIMIT) -> tuple[Labels, ...]:
     return tuple(found)
 
 
-def count(x: GSet) -> int:
+def count(x: GSet, stop: int | None = None) -> int:
     r"""Number of congruences without listing them.
 
     $\sum\prod\sum_{K\ge H_1}\prod_{i>1}|(G/K)^{H_i}|$: the outer sum is over the partitions of the orbits into groups
@@ -155,9 +155,10 @@ def count(x: GSet) -> int:
 
     Args:
         x: The set.
+        stop: Do not count on beyond this number.
 
     Returns:
-        The number.
+        The number, or a smaller one above ``stop``.
 
     >>> from symtheory.spec.gsets import disjoint_union
     >>> from symtheory.spec.group_families import symmetric
@@ -188,6 +189,8 @@ def count(x: GSet) -> int:
                     ways += way
             term *= ways
         total += term
+        if stop is not None and total > stop:
+            break
     return total
 
 

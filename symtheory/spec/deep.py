@@ -124,7 +124,7 @@ class HiddenNetwork:
         >>> [f.codim for f in HiddenNetwork(pi3, (pair, pair), representations.trivial(s3)).flats()]
         [1, 2]
         """
-        if (number := prod(count(x) for x in self.layers)) > limit:
+        if (number := prod(count(x, limit) for x in self.layers)) > limit:
             raise SymtheoryError(
                 f"at most {limit} choices of congruences",
                 f"{number}",

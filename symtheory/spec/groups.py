@@ -190,15 +190,27 @@ class FiniteGroup:
         """All subgroups by conjugacy class, smallest first; one class is a tuple of conjugate subgroups.
 
         Every subgroup grows from a smaller one by a cyclic subgroup of prime power order, so it is enough to extend one
-        representative of every class (cyclic extension).
+        representative of every class, by one of these up to its normaliser (cyclic extension).
         """
         trivial: Subset = frozenset({0})
         seen: set[Subset] = {trivial}
         classes: list[tuple[Subset, ...]] = [(trivial,)]
-        bricks = [next(a for a in sorted(b) if self.element_orders[a] == len(b)) for b in self.prime_power_cyclic]
+        # to every element of prime power order the first one that generates the same subgroup
+        named = np.full(self.order, -1)
+        for brick in self.prime_power_cyclic:
+            making = [a for a in sorted(brick) if self.element_orders[a] == len(brick)]
+            named[making] = making[0]
+        bricks = np.unique(named[named >= 0])
         for members in classes:  # grows while it is read
-            for a in bricks:
-                if a in members[0] or (larger := self.generate([a], members[0])) in seen:
+            h, done = np.array(sorted(members[0])), np.zeros(self.order, dtype=bool)
+            done[h] = True
+            normal = np.flatnonzero(done[self.table[self.table[:, h], self.inverse[:, None]]].all(axis=1))
+            for a in bricks.tolist():
+                if done[a]:
+                    continue
+                # conjugates of the brick by the normaliser give conjugates of the larger subgroup
+                done[named[self.table[self.table[normal, a], self.inverse[normal]]]] = True
+                if (larger := self.generate([a], members[0])) in seen:
                     continue
                 fresh = self.conjugates(larger)
                 seen |= fresh

@@ -210,6 +210,27 @@ def from_images(group: FiniteGroup, images: Sequence[Sequence[int]]) -> GSet:
     return GSet(group, table)
 
 
+def natural(group: FiniteGroup) -> GSet:
+    """The points that a group of permutations was given on.
+
+    Args:
+        group: A group of permutations.
+
+    Returns:
+        The set.
+
+    Raises:
+        SymtheoryError: If the group was not given by permutations.
+
+    >>> from symtheory.spec.group_families import symmetric
+    >>> natural(symmetric(4)).size
+    4
+    """
+    if group.action is None:
+        raise SymtheoryError("a group of permutations", f"{group!r}", "use coset_space")
+    return GSet(group, group.action.astype(np.int64))
+
+
 def coset_space(group: FiniteGroup, subset: Subset) -> GSet:
     r"""The transitive set $G/H$; point 0 is the coset $H$.
 

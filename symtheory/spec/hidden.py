@@ -97,12 +97,13 @@ class HiddenLayer:
         return self.units.group
 
     @cached_property
-    def _biases(self) -> Representation:
+    def biases(self) -> Representation:
+        """How biases change under the group; of no meaning without biases."""
         return trivial(self.group) if self.twist is None else self.twist
 
     @cached_property
     def _characters(self) -> list[np.ndarray]:
-        parts = (self.rep_in, self._biases, self.rep_out)
+        parts = (self.rep_in, self.biases, self.rep_out)
         return [torch.einsum("gii->g", r.matrices).numpy() for r in parts]
 
     def block_dims(self, subset: Subset) -> tuple[int, int, int]:
@@ -146,7 +147,7 @@ class HiddenLayer:
         """
         if subset not in self._pointwise:
             keep = torch.ones(self.group.order, dtype=torch.bool)
-            for rep in (self.rep_in, self.rep_out, *([self._biases] if self.bias else [])):
+            for rep in (self.rep_in, self.rep_out, *([self.biases] if self.bias else [])):
                 fixed = rep.reynolds(subset)
                 keep &= (rep.matrices @ fixed - fixed).abs().amax((1, 2)) < FIXED
             self._pointwise[subset] = frozenset(torch.nonzero(keep).flatten().tolist())

@@ -1,12 +1,19 @@
 """Theorems as objects, in a registry by claim id."""
 
 from symtheory.errors import SymtheoryError
-from symtheory.theorems import general_groups, hessian_blocks, l1_equivalence, mirror_constraint, syre_bounds
+from symtheory.theorems import (
+    general_groups,
+    hessian_blocks,
+    hidden_subspaces,
+    l1_equivalence,
+    mirror_constraint,
+    syre_bounds,
+)
 from symtheory.theorems.base import Theorem, worst
 
 THEOREMS: dict[str, Theorem] = {
     t.claim.id: t
-    for chapter in (mirror_constraint, hessian_blocks, l1_equivalence, syre_bounds, general_groups)
+    for chapter in (mirror_constraint, hessian_blocks, l1_equivalence, syre_bounds, general_groups, hidden_subspaces)
     for t in chapter.THEOREMS
 }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from symtheory.engine.descent import optimizers, trajectory
 from symtheory.engine.model import Loss
+from symtheory.engine.operators import gradient
 from symtheory.engine.symbolic import identity, matrices
 from symtheory.spec.claim import Claim, Erratum
 from symtheory.spec.numerics import largest
@@ -47,7 +48,7 @@ def drift(
         start: First parameters.
         samples: Data points, drawn with replacement.
         steps: Number of steps.
-        lr: Learning rate.
+        lr: Learning rate, and largest first step relative to the parameters: steep instances would diverge.
         seed: Seed of the draws.
 
     Returns:
@@ -59,7 +60,9 @@ def drift(
         while True:
             yield samples[int(torch.randint(len(samples), (), generator=generator))]
 
-    path = trajectory(loss, start, islice(stream(), steps), optimizers(lr, 0.0)["SGD"])
+    slopes = (flatten(gradient(loss, start, sample)).norm() for sample in samples)
+    steepest = largest(float(slope) for slope in slopes) / (float(flatten(start).norm()) or 1.0)
+    path = trajectory(loss, start, islice(stream(), steps), optimizers(lr / max(1.0, steepest), 0.0)["SGD"])
     return largest(condition(params) for params in path)
 
 

@@ -61,7 +61,7 @@ def plot_network(result: xr.Dataset, net: str, ax: Axes) -> Axes:
         )  # fmt: skip
     ax.scatter([0] * inputs, [height - low - i for i in range(inputs)], s=90, color="white", edgecolor=INK, zorder=2)
     ax.scatter([2], [height / 2], s=90, color="white", edgecolor=INK, zorder=2)
-    ax.set(xlim=(-0.25, 2.25), ylim=(-0.5, height + 0.6))
+    ax.set(xlim=(-0.25, 2.25), ylim=(-0.5, height + 0.6), xlabel="layer", ylabel="unit")
     ax.set_axis_off()
     ax.set_title(_TITLES[NETS.index(net)], fontsize=10)
     return ax

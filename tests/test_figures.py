@@ -41,7 +41,7 @@ def test_presets_and_shards(name):
     figure = FIGURES[name]
     assert set(figure.presets) == set(PRESETS)
     assert figure.shards(figure.presets["paper"])
-    assert figure.claim.endswith(".") and figure.source.startswith(("Paper A", "Paper B"))
+    assert figure.claim.endswith(".") and figure.source.startswith(("Paper A", "Paper B", "Paper C", "This book"))
     assert bool(figure.finding) == (figure.expected != "reproduced")
     page = (BOOK / f"{figure.chapter}.md").read_text(encoding="utf-8")
     assert f'gallery.draw("{name}")' in page and f'gallery.evidence("{name}")' in page

@@ -15,31 +15,22 @@ from symtheory.figures.b3c import B3c
 from symtheory.figures.b4 import B4
 from symtheory.figures.b10 import B10
 from symtheory.figures.base import Figure
+from symtheory.figures.c1 import C1
+from symtheory.figures.c2 import C2
 from symtheory.figures.c3 import C3
+from symtheory.figures.c4 import C4
 from symtheory.figures.c5 import C5
 from symtheory.figures.c6 import C6
+from symtheory.figures.c6c import C6c
+from symtheory.figures.c7 import C7
+from symtheory.figures.c8 import C8
 
-FIGURES: dict[str, Figure] = {
-    figure.id: figure
-    for figure in (
-        A1(),
-        A2(),
-        A3a(),
-        A3b(),
-        A4(),
-        A5(),
-        A8(),
-        A9(),
-        A10(),
-        B2(),
-        B3a(),
-        B3c(),
-        B4(),
-        B10(),
-        C3(),
-        C5(),
-        C6(),
-    )
-}
+_ALL: tuple[Figure, ...] = (
+    *(A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10()),
+    *(B2(), B3a(), B3c(), B4(), B10()),
+    *(C1(), C2(), C3(), C4(), C5(), C6(), C6c(), C7(), C8()),
+)
+
+FIGURES: dict[str, Figure] = {figure.id: figure for figure in _ALL}
 
 __all__ = ["FIGURES"]

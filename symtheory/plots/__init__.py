@@ -17,9 +17,15 @@ from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
+from symtheory.plots.c1 import figure_c1
+from symtheory.plots.c2 import figure_c2
 from symtheory.plots.c3 import figure_c3
+from symtheory.plots.c4 import figure_c4
 from symtheory.plots.c5 import figure_c5
 from symtheory.plots.c6 import figure_c6
+from symtheory.plots.c6c import figure_c6c
+from symtheory.plots.c7 import figure_c7
+from symtheory.plots.c8 import figure_c8
 from symtheory.plots.style import Drawing
 
 #: Id of a figure to the function that draws its result.
@@ -38,9 +44,15 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B3c": figure_b3c,
     "B4": figure_b4,
     "B10": figure_b10,
+    "C1": figure_c1,
+    "C2": figure_c2,
     "C3": figure_c3,
+    "C4": figure_c4,
     "C5": figure_c5,
     "C6": figure_c6,
+    "C6c": figure_c6c,
+    "C7": figure_c7,
+    "C8": figure_c8,
 }
 
 __all__ = ["PLOTS", "Drawing"]

@@ -1,5 +1,7 @@
 """Walls and chambers of a block against flats, against sampling, and against every automorphism of the units."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def blocks(group):
 @pytest.mark.parametrize("name", GROUPS)
 def test_walls_are_the_flats_of_codimension_one(name):
     for layer in blocks(GROUPS[name]):
-        found, flats = walls(layer), [f for f in layer.flats() if f.is_wall]
+        found, flats = [w for w in walls(layer) if w.fixed], [f for f in layer.flats() if f.is_wall]
         assert len(found) == len(flats)
         for wall in found:
             mine = [f for f in flats if f.stabilizers[0] == wall.subgroup]
@@ -99,6 +101,31 @@ def test_an_odd_activation_exchanges_the_sides():
     assert chambers(layer).barrier
     odd = chambers(for_odd(layer))
     assert len(odd.walls) == 1 and not odd.barrier
+
+
+def planes(group, *turns):
+    """A number, and planes that the rotations of a dihedral group turn by multiples of its angle."""
+    parts = [reps.trivial(group)]
+    for k in turns:
+        angle = 2 * math.pi * k / (group.order // 2)
+        c, s = math.cos(angle), math.sin(angle)
+        turn = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
+        flip = torch.diag(torch.tensor([1.0, -1.0], dtype=torch.float64))
+        images = {g: turn if group.element_orders[g] > 2 else flip for g in group.generators}
+        parts.append(reps.from_generators(group, images))
+    return reps.direct_sum(*parts)
+
+
+def test_a_wall_that_is_no_fixed_point_subspace():
+    """Five units on a circle: outputs turned twice as far as inputs pair with nothing, outputs turned as far do."""
+    d5 = gf.dihedral(5)
+    units = coset_space(d5, d5.subgroup_classes[1][0])
+    silent = HiddenLayer(planes(d5, 1), units, planes(d5, 2))
+    (wall,) = walls(silent)
+    assert not wall.fixed and chambers(silent).barrier
+    assert [f.codim for f in silent.flats()] == [(1, 0, 1)]
+    assert walls(HiddenLayer(planes(d5, 1), units, planes(d5, 1))) == ()
+    assert [w.fixed for w in walls(HiddenLayer(planes(d5, 1), units, reps.trivial(d5)))] == [True]
 
 
 def test_every_block_has_its_own_walls():

@@ -129,7 +129,7 @@ class Diagnosis:
                     better = f"{b.suggestions[0].units} units, stabiliser of order {len(b.suggestions[0].stabilizer)}"
                     found.append(f"{name}: a block of {better}, contains its functions and has no barrier")
                 else:
-                    found.append(f"{name}: no covering block is free of barriers; relax, or use richer outputs")
+                    found.append(f"{name}: no covering block is free of barriers; relax the constraint after training")
         return tuple(found)
 
     @property

@@ -22,6 +22,7 @@ from symtheory.errors import SymtheoryError
 from symtheory.spec.cosets import fixed_space, normalizer
 from symtheory.spec.groups import Subset
 from symtheory.spec.hidden import FIXED, HiddenLayer
+from symtheory.spec.pairing import fixing, is_paired
 
 #: Least distance from all walls, in the unit cube, that a chamber must offer.
 INSIDE = 1e-7
@@ -29,17 +30,20 @@ INSIDE = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Wall:
-    """A hidden fixed-point subspace of codimension one, in the input weights of one block.
+    """A set that separates the input weights of one block and that constrained training does not cross.
 
     Attributes:
         subgroup: Largest stabiliser of the base unit with this flat.
         normal: Unit vector of shape ``(dim,)`` in the input weights of the block's base unit.
+        fixed: Whether it is a hidden fixed-point subspace. If not, units share their inputs there but not their
+            outputs, and nothing pairs the two.
         visible: A symmetry of the constrained space that keeps the wall reflects in it.
         exchanged: Some symmetry of the constrained space that keeps the wall exchanges its sides.
     """
 
     subgroup: Subset
     normal: Tensor
+    fixed: bool
     visible: bool
     exchanged: bool
 
@@ -111,7 +115,7 @@ def walls(layer: HiddenLayer, orbit: int = 0) -> tuple[Wall, ...]:
         orbit: Number of the block.
 
     Returns:
-        The walls; none if every flat of the block costs more than one dimension or output weights.
+        The walls; none if every flat of the block costs more than one dimension, or is paired with output weights.
 
     >>> from symtheory.spec import group_families, gsets, representations
     >>> s3 = group_families.symmetric(3)
@@ -121,24 +125,30 @@ def walls(layer: HiddenLayer, orbit: int = 0) -> tuple[Wall, ...]:
     [(False, False)]
     """
     group, own = layer.group, _stabilizer(layer, orbit)
-    whole = layer.block_dims(own)
-    space = fixed_space(layer.rep_in, own)
-    larger: dict[Subset, None] = {}
-    for k in group.subgroups:
-        if own < k:
-            drop = tuple(a - b for a, b in zip(whole, layer.block_dims(k), strict=True))
-            if drop == (1, 0, 0):
-                larger.setdefault(layer.closure_of(k))
-    found = []
-    normalizing = normalizer(group, own)
-    for k in larger:
-        onto = layer.rep_in.reynolds(k)
-        values, vectors = torch.linalg.eigh(space.T @ onto @ space)
+    space, normalizing = fixed_space(layer.rep_in, own), normalizer(group, own)
+    found: dict[tuple[float, ...], Wall] = {}
+    for k, fixed in sorted(_candidates(layer, orbit).items(), key=lambda item: not item[1]):
+        values, vectors = torch.linalg.eigh(space.T @ layer.rep_in.reynolds(k) @ space)
         normal = space @ vectors[:, int(values.argmin())]
         normal = normal * torch.sign(normal[normal.abs() > FIXED][0])
         swaps = {n for n in normalizing if float((layer.rep_in.matrices[n] @ normal + normal).abs().max()) < FIXED}
-        found.append(Wall(k, normal, bool(swaps & k), bool(swaps & normalizer(group, k))))
-    return tuple(found)
+        wall = Wall(k, normal, fixed, bool(swaps & k), bool(swaps & normalizer(group, k)))
+        found.setdefault(tuple(round(v, 6) + 0.0 for v in normal.tolist()), wall)
+    return tuple(found.values())
+
+
+def _candidates(layer: HiddenLayer, orbit: int) -> dict[Subset, bool]:
+    """Stabilisers of walls, and whether the wall is a fixed-point subspace."""
+    own = _stabilizer(layer, orbit)
+    whole, found = layer.block_dims(own), {}
+    for k in layer.group.subgroups:
+        if own < k:
+            drop = tuple(a - b for a, b in zip(whole, layer.block_dims(k), strict=True))
+            if drop == (1, 0, 0):
+                found[layer.closure_of(k)] = True
+            elif drop[:2] == (1, 0) and not is_paired(layer, k, orbit):
+                found.setdefault(fixing(layer, k), False)
+    return found
 
 
 def chambers(layer: HiddenLayer, orbit: int = 0) -> Chambers:

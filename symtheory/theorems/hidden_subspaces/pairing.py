@@ -21,64 +21,11 @@ from symtheory.spec.cosets import fixed_space
 from symtheory.spec.groups import Subset
 from symtheory.spec.gsets import coset_space
 from symtheory.spec.hidden import HiddenLayer
+from symtheory.spec.pairing import is_paired
 from symtheory.theorems.hidden_subspaces.bank import GROUPS, blocks, irreducibles
 from symtheory.theorems.hidden_subspaces.crossings import Crossing
 from symtheory.theorems.hidden_subspaces.problems import Problem, problem
 from symtheory.theorems.instances import generator_of, normal
-
-#: Pairings are averages of products of orthogonal matrices; zero ones round at 1e-16.
-NO_PAIRING = 1e-9
-
-
-def fixing(layer: HiddenLayer, subset: Subset) -> Subset:
-    r"""Everything that fixes $V_{in}^{H'}$ pointwise: units that differ by it share their inputs on the set.
-
-    Args:
-        layer: A layer.
-        subset: $H'$.
-
-    Returns:
-        The largest subgroup with the same fixed inputs.
-    """
-    fixed = layer.rep_in.reynolds(subset)
-    same = (layer.rep_in.matrices @ fixed - fixed).abs().amax((1, 2)) < NO_PAIRING
-    return frozenset(torch.nonzero(same).flatten().tolist())
-
-
-def pairing(layer: HiddenLayer, subset: Subset) -> Tensor:
-    r"""$T(a,\nu) = |H'|^{-1}\sum_{k\in H'}\rho_{out}(k)a\otimes\rho_{in}(k)\nu$ for orthonormal $a\in V_{out}^H$ and $\nu\in V_{in}^H\ominus V_{in}^{H'}$.
-
-    Args:
-        layer: A layer with one block $G/H$.
-        subset: $H'\ge H$; the average is over all of :func:`fixing`.
-
-    Returns:
-        Shape ``(d_out, d_in, outputs, directions)``; zero exactly if units with equal inputs keep them, whatever the data.
-
-    >>> from symtheory.theorems.hidden_subspaces.crossings import three_units
-    >>> float(pairing(three_units(), frozenset(range(6))).abs().max()) < 1e-12
-    True
-    """
-    own = layer.units.stabilizer(0)
-    outputs, inputs = fixed_space(layer.rep_out, own), fixed_space(layer.rep_in, own)
-    left, values, _ = torch.linalg.svd(inputs - layer.rep_in.reynolds(subset) @ inputs, full_matrices=False)
-    across, members = left[:, values > 0.5], sorted(fixing(layer, subset))
-    there = layer.rep_out.matrices[members] @ outputs
-    return torch.einsum("gia,gjn->ijan", there, layer.rep_in.matrices[members] @ across) / len(members)
-
-
-def is_paired(layer: HiddenLayer, subset: Subset) -> bool:
-    """Whether some output weights couple to directions across the input-equal set.
-
-    Args:
-        layer: A layer with one block.
-        subset: The larger stabiliser of the inputs.
-
-    Returns:
-        The answer; if not, the input-equal set is invariant.
-    """
-    found = pairing(layer, subset)
-    return bool(found.numel()) and float(found.abs().max()) > NO_PAIRING
 
 
 def across_inputs(p: Problem, subset: Subset) -> Tensor:

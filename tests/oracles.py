@@ -3,6 +3,8 @@
 import torch
 
 from symtheory.spec import Verdict, flatten, shapes_of, unflatten
+from symtheory.spec import congruences as cg
+from symtheory.spec.gsets import GSet
 
 
 def dense_projection(basis):
@@ -36,3 +38,14 @@ def obeys(verdict: Verdict) -> bool:
     accident, so for laws on many instances it is enough that the control is seen; fixed seeds ask for the distance.
     """
     return verdict.residual <= verdict.tolerance and (verdict.control is None or verdict.control > verdict.tolerance)
+
+
+def closed_under_joins(x: GSet) -> set[cg.Labels]:
+    """Joins of the congruences that one pair of points generates, until there are no new ones."""
+    atoms, found, todo = cg.principal(x), {cg.discrete(x)}, [cg.discrete(x)]
+    while todo:
+        labels = todo.pop()
+        new = {cg.join(x, labels, atom) for atom in atoms} - found
+        found |= new
+        todo.extend(new)
+    return found

@@ -12,6 +12,7 @@ from symtheory.spec import congruences as cg
 from symtheory.spec import group_families as gf
 from symtheory.spec.cosets import coset_representation, table_of_marks
 from symtheory.spec.gsets import GSet, coset_space, disjoint_union, from_images
+from tests.oracles import closed_under_joins
 
 GROUPS = {
     "S3": gf.symmetric(3),
@@ -48,17 +49,6 @@ def brute_force_congruences(x):
         same = kept[:, None] == kept[None, :]
         if all(np.array_equal(same, same[np.ix_(x.images[g], x.images[g])]) for g in range(x.group.order)):
             found.add(tuple(labels))
-    return found
-
-
-def closed_under_joins(x):
-    """Joins of the congruences that one pair of points generates, until there are no new ones."""
-    atoms, found, todo = cg.principal(x), {cg.discrete(x)}, [cg.discrete(x)]
-    while todo:
-        labels = todo.pop()
-        new = {cg.join(x, labels, atom) for atom in atoms} - found
-        found |= new
-        todo.extend(new)
     return found
 
 

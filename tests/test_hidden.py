@@ -13,6 +13,7 @@ from symtheory.spec.deep import HiddenNetwork
 from symtheory.spec.gsets import coset_space, disjoint_union
 from symtheory.spec.hidden import HiddenLayer
 from symtheory.spec.signed import for_odd
+from tests.oracles import closed_under_joins
 
 GROUPS = {"S3": gf.symmetric(3), "Z2xZ2": gf.abelian(2, 2), "Z4": gf.cyclic(4), "D4": gf.dihedral(4)}
 LARGER = {"S4": gf.symmetric(4), "A4": gf.alternating(4)}
@@ -122,6 +123,22 @@ def test_flats_of_larger_layers_are_distinct_complete_and_seen_as_they_are(name)
             assert layer.closure(pair) in labels or layer.closure(pair) == layer.closure(cg.discrete(layer.units))
         for f in found[:10]:
             assert f.visible == visible_by_listing(layer, f.labels)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_flats_of_up_to_three_blocks_are_those_of_all_pairs_of_units(name):
+    """Every layer of at most three blocks: relations that pairs of units generate, joined until nothing is new."""
+    group = GROUPS[name]
+    for layer in layers(group, most=3, points=24):
+        if layer.rep_out.dim == 1 and layer.bias:
+            relations = closed_under_joins(layer.units)
+            assert len(relations) == cg.count(layer.units)
+            closed = {layer.closure(labels) for labels in relations} - {layer.closure(cg.discrete(layer.units))}
+            found = layer.flats()
+            assert {f.labels for f in found} == closed
+            for f in found[:: max(1, len(found) // 10)]:
+                spanned = [len(layer.functions(rep, f.labels)) for rep in (layer.rep_in, layer.rep_out)]
+                assert [f.dim_in, f.dim_out] == spanned
 
 
 @pytest.mark.parametrize("name", LARGER)

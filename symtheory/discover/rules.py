@@ -137,16 +137,8 @@ def absolute(step: Step, x: Value, **_: Any) -> Value:
 
 def unsigned(a: Algebra, x: Value) -> Value:
     """The same scales with the sign zero."""
-    forms = {}
-    if a.final:
-        for key, form in x.forms.items():
-            forms[key] = {}
-            for (v, roles), c in form.items():
-                w = a.scales.variable(a.scales.arguments[v])
-                a.scales.zero({(w, roles): Fraction(1), (v, roles): Fraction(-1)}, sign=False)
-                a.scales.zero({(w, roles): Fraction(1)}, real=False)
-                forms[key][w, roles] = c
-    return a.value(x.axes, forms, fixed=x.fixed)
+    forms = {key: a.sizes_of(form) for key, form in x.forms.items()} if a.final else {}
+    return a.value(x.axes, forms, fixed=x.fixed, pairing=x.pairing)
 
 
 def pointwise(step: Step, x: Value, *, real: bool = True, sign: bool = True) -> Value:

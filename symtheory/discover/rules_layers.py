@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import prod
 from typing import Any
 
 from symtheory.discover.rules import Step, axis, generic, homogeneous, pointwise, rule, softmax, tell_apart
 from symtheory.discover.rules_layout import name_of
-from symtheory.discover.spaces import ENTRYWISE, FIXES_ONES, atoms_of, find
+from symtheory.discover.scales import Form
+from symtheory.discover.spaces import ENTRYWISE, FIXES_ONES, LINEAR
 from symtheory.discover.values import Algebra, Value
 
 
@@ -149,47 +151,35 @@ def pixel_shuffle(step: Step, x: Value, factor: int) -> Value:
 
 
 # -- normalisations ------------------------------------------------------------------------------------------------
-def normalise(step: Step, key: Any, x: Value, dims: Sequence[int], *, mixing: int, exact: bool) -> Value:
-    """Divide by a length over some axes: one scale for all of them, which goes away; the sign stays.
+def normalise(step: Step, x: Value, dims: Sequence[int], *, mixing: int, exact: bool) -> Value:
+    """Divide by a length over some axes: one scale for all of them, which goes away; signs stay.
 
-    With a positive epsilon inside the root (not ``exact``) the scale has to be zero from the start.
+    With a positive epsilon inside the root (not ``exact``) the scale has to be zero from the start. Where a mean is
+    taken off (any ``mixing`` but ``LINEAR``) the sign has to be common too.
     """
     a = step.algebra
     a.settle(x)
     for d in dims:
         a.spaces.restrict(x.axes[d], mixing)
     tell_apart(a, x, dims)
-    labels = list(range(len(x.axes)))
-    # rotations of an axis survive only if nothing else is normalised together with it
-    once = a.contract(key, [x, x], [labels, labels], [k for k in labels if k not in dims])
-    del once
-    common = _length(a, x, dims, exact=exact)
-    forms = {b: a.form_at(common, b) for b in Value(x.axes).blocks()} if a.final else {}
-    return a.value(x.axes, forms, fixed=x.fixed)
-
-
-def _length(a: Algebra, x: Value, dims: Sequence[int], *, exact: bool) -> Value:
-    """The sign of the normalised tensor, as a value with axes of size one in place of the normalised ones."""
-    axes = [a.one if k in dims else s for k, s in enumerate(x.axes)]
+    inner = {("in", d) for d in dims}
     forms: dict = {}
     if a.final:
-        groups: dict[tuple[int, ...], list] = {}
+        groups: dict[tuple[int, ...], list[tuple[Any, Form]]] = {}
         for b in x.blocks():
             own = tuple(0 if k in dims else i for k, i in enumerate(b))
-            form = {(v, tuple(("in", r) if r in dims else r for r in rs)): c for (v, rs), c in x.forms.get(b, {}).items()}
-            groups.setdefault(own, []).append(form)
-        for own, parts in groups.items():
-            common = a._common(parts, {("in", d) for d in dims})
-            out = {}
-            for (v, rs), c in common.items():
-                w = a.scales.variable(a.scales.arguments[v])
-                a.scales.zero({(w, rs): 1}, sign=False)  # type: ignore[dict-item]
-                a.scales.zero({(w, rs): 1, (v, rs): -1}, real=False)  # type: ignore[dict-item]
-                out[w, rs] = c
+            terms = x.forms.get(b, {}).items()
+            form = {(v, tuple(("in", r) if r in dims else r for r in rs)): c for (v, rs), c in terms}
+            groups.setdefault(own, []).append((b, form))
+        for parts in groups.values():
+            common = a.common([f for _, f in parts], inner, sign=mixing != LINEAR)
             if not exact:
                 a.scales.zero(common, sign=False)
-            forms[own] = out
-    return a.value(axes, forms, fixed=True)
+            for b, form in parts:
+                kept = common if mixing != LINEAR else form
+                forms[b] = {(v, tuple(r[1] if isinstance(r, tuple) else r for r in rs)): c
+                            for (v, rs), c in a.signs_of(kept).items()}  # fmt: skip
+    return a.value(x.axes, forms, fixed=x.fixed)
 
 
 def affine(step: Step, x: Value, weight: Value | None, bias: Value | None) -> Value:
@@ -205,14 +195,14 @@ def layer_norm(step: Step, x: Value, shape: Sequence[int], weight: Value | None 
                eps: float = 1e-5, *_: Any) -> Value:  # fmt: skip
     dims = list(range(len(x.axes) - len(shape), len(x.axes)))
     mixing = FIXES_ONES if len(dims) == 1 else ENTRYWISE
-    return affine(step, normalise(step, step.key, x, dims, mixing=mixing, exact=eps == 0), weight, bias)
+    return affine(step, normalise(step, x, dims, mixing=mixing, exact=eps == 0), weight, bias)
 
 
 @rule("rms_norm")
 def rms_norm(step: Step, x: Value, shape: Sequence[int], weight: Value | None = None, eps: float | None = None) -> Value:
     """Rotations of the normalised axis survive; without an epsilon given, PyTorch takes that of the type."""
     dims = list(range(len(x.axes) - len(shape), len(x.axes)))
-    return affine(step, normalise(step, step.key, x, dims, mixing=2, exact=eps == 0), weight, None)
+    return affine(step, normalise(step, x, dims, mixing=LINEAR, exact=eps == 0), weight, None)
 
 
 @rule("group_norm")
@@ -222,7 +212,7 @@ def group_norm(step: Step, x: Value, groups: int, weight: Value | None = None, b
     inside = x.shape[1] // groups
     v = a.reshape((step.key, "groups"), x, [x.shape[0], groups, inside, *x.shape[2:]])
     dims = list(range(2, len(v.axes)))
-    v = normalise(step, step.key, v, dims, mixing=FIXES_ONES, exact=eps == 0)
+    v = normalise(step, v, dims, mixing=FIXES_ONES, exact=eps == 0)
     v = a.reshape((step.key, "channels"), v, x.shape)
     return affine(step, v, _over_channels(a, weight, x), _over_channels(a, bias, x))
 
@@ -233,7 +223,7 @@ def instance_norm(step: Step, x: Value, weight: Value | None, bias: Value | None
     if not batch:
         return batch_norm(step, x, weight, bias, mean, var, False, 0.1, eps)
     a = step.algebra
-    v = normalise(step, step.key, x, list(range(2, len(x.axes))), mixing=ENTRYWISE, exact=eps == 0)
+    v = normalise(step, x, list(range(2, len(x.axes))), mixing=ENTRYWISE, exact=eps == 0)
     return affine(step, v, _over_channels(a, weight, x), _over_channels(a, bias, x))
 
 
@@ -245,7 +235,7 @@ def batch_norm(step: Step, x: Value, weight: Value | None, bias: Value | None, m
     a.spaces.restrict(x.axes[1], ENTRYWISE)
     if training or mean is None or var is None:
         dims = [0, *range(2, len(x.axes))]
-        v = normalise(step, step.key, x, dims, mixing=ENTRYWISE, exact=eps == 0)
+        v = normalise(step, x, dims, mixing=ENTRYWISE, exact=eps == 0)
         for s in (mean, var):
             if s is not None:
                 a.spaces.unify(s.axes[0], x.axes[1])
@@ -265,8 +255,6 @@ def batch_norm(step: Step, x: Value, weight: Value | None, bias: Value | None, m
 
 def _root(a: Algebra, s: Value) -> Value:
     """The square root of a positive tensor."""
-    from fractions import Fraction
-
     return a.multiply([s], [Fraction(1, 2)])
 
 
@@ -304,7 +292,7 @@ def cosine(step: Step, x: Value, y: Value, dim: int = 1, _eps: float = 1e-8) -> 
     """Inner product of two normalised vectors."""
     a = step.algebra
     d = axis(x, dim)
-    u, v = (normalise(step, (step.key, k), t, [d], mixing=2, exact=True) for k, t in enumerate((x, y)))
+    u, v = (normalise(step, t, [d], mixing=LINEAR, exact=True) for t in (x, y))
     labels = list(range(len(u.axes)))
     return a.contract(step.key, [u, v], [labels, labels], [k for k in labels if k != d])
 

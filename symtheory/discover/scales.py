@@ -63,7 +63,9 @@ class Scales:
                 atoms = frozenset(arguments[p] for p in positions)
                 if len(atoms) < len(positions):
                     continue
-                _, vector = parts.setdefault(frozenset(roles[p] for p in positions), (atoms, {}))
+                # one axis may hold several atoms, so a role is told by both
+                place = frozenset((roles[p], arguments[p]) for p in positions)
+                _, vector = parts.setdefault(place, (atoms, {}))
                 vector[variable, positions] = vector.get((variable, positions), Fraction(0)) + c
         for atoms, vector in parts.values():
             row = {u: c for u, c in vector.items() if c}

@@ -364,12 +364,12 @@ class Algebra:
                         f = v.forms.get(own, {})
                         parts.append((1, {(x, tuple(names[r] for r in roles)): q for (x, roles), q in f.items()}))
                     sums.append(combine(*parts))
-                total = self._common(sums, set(inner))
+                total = self.common(sums, set(inner))
                 forms[b] = {(x, tuple(out.index(r) for r in roles)): q for (x, roles), q in total.items()}
         return self.value(axes, forms, fixed=all(v.fixed for v in values))
 
-    def _common(self, sums: list[Form], inner: set) -> Form:
-        """The one form that all these summands share, independent of the summed labels."""
+    def common(self, sums: list[Form], inner: set, *, real: bool = True, sign: bool = True) -> Form:
+        """The one form that all these summands share, independent of the inner roles."""
         if len(sums) == 1 and not any(r in inner for _, roles in sums[0] for r in roles):
             return sums[0]
         total: Form = {}
@@ -380,8 +380,27 @@ class Algebra:
         ):
             total[self.scales.variable(a for _, a in roles), tuple(r for r, _ in roles)] = Fraction(1)
         for f in sums:
-            self.scales.zero(combine((1, f), (-1, total)))
+            self.scales.zero(combine((1, f), (-1, total)), real=real, sign=sign)
         return total
+
+    def signs_of(self, form: Form) -> Form:
+        """A form with the same signs and no scale."""
+        return self._half(form, real=False)
+
+    def sizes_of(self, form: Form) -> Form:
+        """A form with the same scale and no signs."""
+        return self._half(form, real=True)
+
+    def _half(self, form: Form, *, real: bool) -> Form:
+        """Keep one of scale and sign."""
+        out: Form = {}
+        for (v, roles), c in form.items():
+            w = self.scales.variable(self.scales.arguments[v])
+            same = {(w, roles): Fraction(1), (v, roles): Fraction(-1)}
+            self.scales.zero(same, real=real, sign=not real)
+            self.scales.zero({(w, roles): Fraction(1)}, real=not real, sign=real)
+            out[w, roles] = c
+        return out
 
 
 def _factors(space: Space) -> list[Space]:

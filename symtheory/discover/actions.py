@@ -1,0 +1,282 @@
+r"""How a symmetry acts on named tensors: along some roles of some blocks, never as a dense matrix on all parameters.
+
+A block of a tensor is a product of atoms. A group element acts on one atom (or, for scales, on a few at once), possibly
+with a different element for each index of its *fibre*: the atoms that always come with it, such as the head number of
+a coordinate inside a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from symtheory.discover.spaces import Space, layout
+from symtheory.discover.values import Key
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Entries of a tensor indexed by a product of atoms.
+
+    Attributes:
+        name: Tensor.
+        axes: For each axis its atoms and the position of each tuple of their indices.
+        whole: Whether this is all of the tensor, in order.
+    """
+
+    name: str
+    axes: tuple[tuple[tuple[Space, ...], np.ndarray], ...]
+    whole: bool
+
+    @cached_property
+    def atoms(self) -> tuple[Space, ...]:
+        """The atoms, one for each dimension of what :meth:`read` returns."""
+        return tuple(a for atoms, _ in self.axes for a in atoms)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Their sizes."""
+        return tuple(a.size for a in self.atoms)
+
+    @property
+    def _index(self) -> tuple[Tensor, ...]:
+        n = len(self.axes)
+        return tuple(
+            torch.as_tensor(i.reshape(-1)).reshape([-1 if j == k else 1 for j in range(n)])
+            for k, (_, i) in enumerate(self.axes)
+        )
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """The block's entries, one dimension for each atom."""
+        part = tensor if self.whole else tensor[self._index]
+        return part.reshape(self.sizes)
+
+    def write(self, tensor: Tensor, values: Tensor) -> Tensor:
+        """The tensor with the block's entries replaced; in place unless the block is all of it."""
+        if self.whole:
+            return values.reshape(tensor.shape)
+        tensor[self._index] = values.reshape([i.size for _, i in self.axes])
+        return tensor
+
+
+def block_of(name: str, axes: tuple[Space, ...], key: Key) -> Block:
+    """The block of a tensor that a key names."""
+    terms = tuple(layout(axis)[k] for axis, k in zip(axes, key, strict=True))
+    whole = all(
+        len(layout(axis)) == 1 and bool((index.reshape(-1) == np.arange(index.size)).all())
+        for axis, (_, index) in zip(axes, terms, strict=True)
+    )
+    return Block(name, terms, whole)
+
+
+@dataclass(frozen=True)
+class Role:
+    """Where a group element enters a block.
+
+    Attributes:
+        dims: Dimensions of the block that it acts on (one, or all of a joint scale, in the order of the atoms).
+        fibre: Dimensions that choose which element acts.
+        power: Exponent of a scale; for a matrix A, 1 for A itself and -1 for its inverse transposed.
+    """
+
+    dims: tuple[int, ...]
+    fibre: tuple[int, ...] = ()
+    power: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Action:
+    """The ways in which a group acts on tensors.
+
+    Attributes:
+        degree: Number of units, n.
+        fibre: Sizes of the fibre's atoms.
+        roles: Name to the blocks it touches and the roles in each.
+        sizes: Sizes of the atoms that make up a joint unit.
+    """
+
+    degree: int
+    fibre: tuple[int, ...]
+    roles: Mapping[str, tuple[tuple[Block, tuple[Role, ...]], ...]]
+    sizes: tuple[int, ...] = field(default=())
+
+    @property
+    def copies(self) -> int:
+        """Number of elements chosen independently."""
+        return prod(self.fibre)
+
+    def entries(self) -> dict[str, int]:
+        """Number of entries touched in each tensor."""
+        return {name: sum(prod(b.sizes) for b, _ in parts) for name, parts in self.roles.items()}
+
+    def rank(self, normals: int = 1) -> int:
+        r"""Rank of the mirror of one reflection in this many normals (a transposition and a flip have one).
+
+        A block with $r$ roles of an involution of trace $t = n - 2k$ has $(n^r - t^r)/2$ normals for each of its other
+        indices.
+        """
+        n, t = self.degree, self.degree - 2 * normals
+        count = 0
+        for parts in self.roles.values():
+            for block, roles in parts:
+                odd = [r for r in roles if r.power % 2]
+                if odd:
+                    own = n ** len(odd) * prod(block.sizes[d] for d in odd[0].fibre)
+                    count += prod(block.sizes) // own * (n ** len(odd) - t ** len(odd)) // 2
+        return count
+
+    def apply(self, name: str, tensor: Tensor, element: Element) -> Tensor:
+        """One tensor after the action of a group element.
+
+        Args:
+            name: Name of the tensor.
+            tensor: Its values.
+            element: Permutations, scales or matrices, one for each point of the fibre.
+
+        Returns:
+            A new tensor, or the same object if it is not touched.
+        """
+        parts = self.roles.get(name, ())
+        if not parts:
+            return tensor
+        out = tensor if all(b.whole for b, _ in parts) else tensor.clone()
+        for block, roles in parts:
+            values = block.read(out)
+            for role in roles:
+                values = element.act(values, role)
+            out = block.write(out, values)
+        return out
+
+
+class Element:
+    """A group element: one array of data for each point of the fibre."""
+
+    def act(self, values: Tensor, role: Role) -> Tensor:
+        """Act on some dimensions of a block."""
+        front = (*role.fibre, *role.dims)
+        moved = values.movedim(front, tuple(range(len(front))))
+        count = prod(moved.shape[: len(role.fibre)])
+        flat = moved.reshape(count, prod(moved.shape[len(role.fibre) : len(front)]), -1)
+        return self._on(flat, role.power).reshape(moved.shape).movedim(tuple(range(len(front))), front)
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        """Act on the middle axis of an array of shape (fibre, units, rest)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Permutation(Element):
+    """Unit ``order[f, k]`` takes place ``k``."""
+
+    order: Tensor
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        return torch.take_along_dim(flat, self.order[:, :, None], dim=1) if len(self.order) > 1 else flat[:, self.order[0]]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Element):
+    """Unit k is multiplied by ``factors[f, k]`` to the power of its role."""
+
+    factors: Tensor
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        return flat * (self.factors**power).to(flat)[:, :, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix(Element):
+    """Vectors over the units are multiplied by ``matrices[f]``, or by the inverse transposed."""
+
+    matrices: Tensor
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        a = self.matrices if power == 1 else torch.linalg.inv(self.matrices).mT
+        return a.to(flat) @ flat
+
+
+@dataclass(frozen=True, eq=False)
+class Reflection(Element):
+    """I - 2 N N^T at one point of the fibre, with a few normals."""
+
+    point: int
+    normals: Tensor
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        out, n = flat.clone(), self.normals.to(flat)
+        out[self.point] -= 2 * n @ (n.T @ flat[self.point])
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Transposition(Element):
+    """Units i and j of one point of the fibre change places."""
+
+    point: int
+    i: int
+    j: int
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        out = flat.clone()
+        out[self.point, self.i], out[self.point, self.j] = flat[self.point, self.j], flat[self.point, self.i]
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Flip(Element):
+    """One unit changes sign, where its role has an odd power."""
+
+    point: int
+    unit: int
+
+    def _on(self, flat: Tensor, power: int) -> Tensor:
+        out = flat.clone()
+        out[self.point, self.unit] *= (-1) ** power
+        return out
+
+
+def random_order(n: int, count: int, generator: torch.Generator) -> Tensor:
+    """Random permutations, none of them the identity."""
+    orders = torch.stack([torch.randperm(n, generator=generator) for _ in range(count)])
+    still = (orders == torch.arange(n)).all(dim=1)
+    orders[still] = torch.arange(n).roll(1)
+    return orders
+
+
+def random_orthogonal(n: int, count: int, generator: torch.Generator) -> Tensor:
+    """Random orthogonal matrices, uniform."""
+    q, r = torch.linalg.qr(torch.randn(count, n, n, generator=generator, dtype=torch.float64))
+    return q * r.diagonal(dim1=1, dim2=2).sign()[:, None, :]
+
+
+def random_invertible(n: int, count: int, generator: torch.Generator) -> Tensor:
+    """Random matrices with singular values between 1/2 and 2."""
+    left, right = (random_orthogonal(n, count, generator) for _ in range(2))
+    return left * 2 ** (2 * torch.rand(count, 1, n, generator=generator, dtype=torch.float64) - 1) @ right
+
+
+def random_fixing_ones(n: int, count: int, generator: torch.Generator) -> Tensor:
+    """Random orthogonal matrices that keep the vector of ones."""
+    start = torch.eye(n, dtype=torch.float64)
+    start[:, 0] = 1
+    basis = torch.linalg.qr(start).Q
+    inner = torch.zeros(count, n, n, dtype=torch.float64)
+    inner[:, 0, 0] = 1
+    inner[:, 1:, 1:] = random_orthogonal(n - 1, count, generator)
+    return basis @ inner @ basis.T
+
+
+def random_factors(n: int, count: int, generator: torch.Generator, *, positive: bool, unit: bool) -> Tensor:
+    """Random scales: positive, of both signs, or signs alone, never all one."""
+    size = 2 ** (2 * torch.rand(count, n, generator=generator, dtype=torch.float64) - 1)
+    if positive:
+        return size
+    signs = torch.randint(0, 2, (count, n), generator=generator).double() * 2 - 1
+    signs[:, 0] = -1
+    return signs if unit else signs * size

@@ -154,6 +154,10 @@ class Action:
         return out
 
 
+#: Reflections on each side of a random matrix: enough to reach every pair of units, cheap to apply.
+REFLECTIONS = 2
+
+
 class Element:
     """A group element: one array of data for each point of the fibre."""
 
@@ -192,13 +196,28 @@ class Scale(Element):
 
 @dataclass(frozen=True, eq=False)
 class Matrix(Element):
-    """Vectors over the units are multiplied by ``matrices[f]``, or by the inverse transposed."""
+    r"""$A = LDR$ with products of reflections $L, R$ and a diagonal $D$, so that $A^{-T} = LD^{-1}R$ comes for free.
 
-    matrices: Tensor
+    Attributes:
+        left: Unit normals of the reflections in L, of shape ``(fibre, units, count)``.
+        factors: The diagonal of D, of shape ``(fibre, units)``.
+        right: As ``left``.
+    """
+
+    left: Tensor
+    factors: Tensor
+    right: Tensor
 
     def _on(self, flat: Tensor, power: int) -> Tensor:
-        a = self.matrices if power == 1 else torch.linalg.inv(self.matrices).mT
-        return a.to(flat) @ flat
+        out = _reflect(flat, self.right.to(flat))
+        return _reflect(out * (self.factors**power).to(flat)[:, :, None], self.left.to(flat))
+
+
+def _reflect(flat: Tensor, normals: Tensor) -> Tensor:
+    """Reflections in one normal after another."""
+    for n in normals.unbind(-1):
+        flat = flat - 2 * n[:, :, None] * (n[:, None, :] @ flat)
+    return flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,27 +268,14 @@ def random_order(n: int, count: int, generator: torch.Generator) -> Tensor:
     return orders
 
 
-def random_orthogonal(n: int, count: int, generator: torch.Generator) -> Tensor:
-    """Random orthogonal matrices, uniform."""
-    q, r = torch.linalg.qr(torch.randn(count, n, n, generator=generator, dtype=torch.float64))
-    return q * r.diagonal(dim1=1, dim2=2).sign()[:, None, :]
-
-
-def random_invertible(n: int, count: int, generator: torch.Generator) -> Tensor:
-    """Random matrices with singular values between 1/2 and 2."""
-    left, right = (random_orthogonal(n, count, generator) for _ in range(2))
-    return left * 2 ** (2 * torch.rand(count, 1, n, generator=generator, dtype=torch.float64) - 1) @ right
-
-
-def random_fixing_ones(n: int, count: int, generator: torch.Generator) -> Tensor:
-    """Random orthogonal matrices that keep the vector of ones."""
-    start = torch.eye(n, dtype=torch.float64)
-    start[:, 0] = 1
-    basis = torch.linalg.qr(start).Q
-    inner = torch.zeros(count, n, n, dtype=torch.float64)
-    inner[:, 0, 0] = 1
-    inner[:, 1:, 1:] = random_orthogonal(n - 1, count, generator)
-    return basis @ inner @ basis.T
+def random_matrix(n: int, count: int, generator: torch.Generator, *, scaled: bool, keep_ones: bool = False) -> Matrix:
+    """Random orthogonal or invertible matrices, with singular values between 1/2 and 2, as a few random reflections."""
+    left, right = (torch.randn(count, n, REFLECTIONS, generator=generator, dtype=torch.float64) for _ in range(2))
+    if keep_ones:
+        left, right = (v - v.mean(dim=1, keepdim=True) for v in (left, right))
+    left, right = (v / v.norm(dim=1, keepdim=True) for v in (left, right))
+    factors = random_factors(n, count, generator, positive=True, unit=False)
+    return Matrix(left, factors if scaled else torch.ones_like(factors), right)
 
 
 def random_factors(n: int, count: int, generator: torch.Generator, *, positive: bool, unit: bool) -> Tensor:

@@ -86,6 +86,8 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
             env[node] = env[node.args[0]][node.args[1]]  # type: ignore[index]
         else:
             env[node] = _call(trace, algebra, node, env, gaps)
+    nodes = {node.name: node for node in trace.graph.nodes}
+    gaps += [Gap(where, why, _feeding(trace, nodes[where])) for where, why in algebra.gaps]
     return Analysis(algebra, values, tuple(gaps))
 
 
@@ -101,7 +103,8 @@ def _placeholder(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], 
     if not node.users:
         return None
     if name in movable:
-        values[name] = algebra.parameter(name, trace.tensors[name].shape)
+        if name not in values:
+            values[name] = algebra.parameter(name, trace.tensors[name].shape)
         return values[name]
     why = "a frozen parameter" if name in trace.frozen else "a constant that differs along it"
     return algebra.constant(node.name, trace.tensors[name].shape, fixed[name], why)

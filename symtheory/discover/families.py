@@ -19,16 +19,13 @@ from symtheory.discover.actions import (
     Action,
     Element,
     Flip,
-    Matrix,
     Permutation,
     Reflection,
     Scale,
     Transposition,
     random_factors,
-    random_fixing_ones,
-    random_invertible,
+    random_matrix,
     random_order,
-    random_orthogonal,
 )
 from symtheory.errors import SymtheoryError
 from symtheory.spec.mirror import Mirror
@@ -170,8 +167,7 @@ class Family:
         if self.kind == PERMUTATION:
             return Permutation(random_order(n, copies, generator))
         if self.kind in {ROTATION, DOUBLE, CENTRED}:
-            draw = {ROTATION: random_orthogonal, DOUBLE: random_invertible, CENTRED: random_fixing_ones}[self.kind]
-            return Matrix(draw(n, copies, generator))
+            return random_matrix(n, copies, generator, scaled=self.kind == DOUBLE, keep_ones=self.kind == CENTRED)
         return Scale(random_factors(n, copies, generator, positive=self.kind in NO_MIRROR, unit=self.kind == SIGN))
 
     def act(self, tensors: Params, element: Element) -> Params:

@@ -1,13 +1,15 @@
 r"""Measured, not believed: the outputs before and after a random group element, in float64.
 
 The graph is evaluated once at a scattered point (so that no symmetry comes from biases that start at zero or gains that
-start at one). A group element then changes a few tensors, and only what depends on them is evaluated again.
+start at one). A group element then changes a few tensors, and only what depends on them is evaluated again, up to the
+values that come back to what they were: where all have, nothing is left that could change the outputs.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -18,13 +20,19 @@ from symtheory.discover.tracing import Trace, is_getitem, resolve
 
 #: Largest relative change of the outputs that counts as rounding, in float64.
 TOLERANCE = 1e-9
+#: Relative change below which a value counts as back to what it was.
+RETURNED = 1e-12
 #: Scatter of the parameters about their values, in units of each tensor's root mean square.
 SPREAD = 0.3
+#: Length of the noise that all tensors share, each from another place on; a prime, so that no axis repeats with it.
+NOISE = 65537
 _LOW = {torch.float32, torch.float16, torch.bfloat16}
 
 
 class Bench:
     """Evaluates a trace at one point, and again after changes.
+
+    Tensors are scattered and cast when they are used and not kept, so that the point costs no memory.
 
     Args:
         trace: The traced network.
@@ -34,21 +42,33 @@ class Bench:
 
     def __init__(self, trace: Trace, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> None:
         self.trace, self.dtype = trace, dtype
-        self.point = {name: _scatter(trace, name, generator) for name in trace.tensors}
+        self._noise = (torch.rand(NOISE, generator=generator, dtype=dtype) * 2 - 1) * SPREAD
+        starts = torch.randint(0, NOISE, (len(trace.tensors),), generator=generator).tolist()
+        self._start = dict(zip(trace.tensors, starts, strict=True))
+        self._root = {n: float(t.norm()) / max(t.numel(), 1) ** 0.5 or 1.0 for n, t in trace.tensors.items()
+                      if n in trace.movable and t.is_floating_point()}  # fmt: skip
         self.inputs = {name: self._cast(value) for name, value in trace.inputs.items()}
-        self.evaluations = 0
-        with self._quiet():
-            self.base = self._run({}, None)
+        self._base, _ = self._run({}, None, set())
 
-    @staticmethod
-    @contextlib.contextmanager
-    def _quiet() -> Iterator[None]:
-        """No gradients."""
-        with torch.no_grad():
-            yield
+    def point(self, name: str) -> Tensor:
+        """A generic value near a tensor's own; constants, frozen parameters and counters stay."""
+        t = self.trace.tensors[name]
+        if name not in self._root:
+            return self._cast(t)
+        out = t.to(self.dtype, copy=True)
+        flat, noise = out.view(-1), self._noise.roll(self._start[name])
+        statistic = name not in self.trace.parameters and bool((t > 0).all())
+        for part in flat.split(NOISE * 64):
+            rows = part[: part.numel() // NOISE * NOISE].view(-1, NOISE)
+            for piece, shift in ((rows, noise), (part[rows.numel() :], noise[: part.numel() - rows.numel()])):
+                if statistic:
+                    piece.mul_(shift.exp())
+                else:
+                    piece.add_(shift, alpha=3**0.5 * self._root[name])
+        return out
 
     def _cast(self, value: Any) -> Any:
-        """Floating tensors and types in the type of the evaluation."""
+        """Floating tensors, and types named in the graph, in the type of the evaluation."""
         if isinstance(value, Tensor):
             return value.to(self.dtype) if value.is_floating_point() else value
         if isinstance(value, torch.dtype):
@@ -59,59 +79,55 @@ class Bench:
             return {k: self._cast(v) for k, v in value.items()}
         return value
 
-    def _run(self, known: dict[Node, Any], change: Callable[[str, Tensor], Tensor] | None, touched: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
-        """All values (at first), or the changed ones; parameters are cast when used and not kept."""
-        self.evaluations += 1
+    @torch.no_grad()
+    def _run(self, known: dict[Node, Any], change: Change | None, touched: set[str]) -> tuple[dict[Node, Any], float]:
+        """All values (at first), or the changed ones with the largest relative change among those that came back."""
         values: dict[Node, Any] = {}
-
-        def fetch(node: Node) -> Any:
-            if node in values:
-                return values[node]
-            if node in known:
-                return known[node]
-            return self._cast(self.point[self.trace.names[node.name]])
-
+        returned = 0.0
         for node in self.trace.graph.nodes:
             if node.op == "placeholder":
                 name = self.trace.names.get(node.name)
-                if name is None:
-                    if change is None:
-                        values[node] = self.inputs[node.name]
-                elif name in touched and change is not None and node.users:
-                    values[node] = change(name, self._cast(self.point[name]))
-            elif change is None or any(n in values for n in node.all_input_nodes):
-                args = {n: fetch(n) for n in node.all_input_nodes}
-                got, kwargs = resolve(node.args, args), resolve(node.kwargs, args)
-                if node.op == "output":
-                    values[node] = got
-                elif is_getitem(node):
-                    values[node] = got[0][got[1]]
-                else:
-                    values[node] = node.target(*self._types(got), **self._types(kwargs))  # type: ignore[operator]
-                if change is not None:
-                    for n in node.all_input_nodes:
-                        if n in values and n.op == "placeholder" and all(u in values for u in n.users):
-                            values[n] = None
-        return values
+                if name is None and change is None:
+                    values[node] = self.inputs[node.name]
+                elif name in touched and node.users:
+                    values[node] = _Changed(name)
+                continue
+            if change is not None and not any(n in values for n in node.all_input_nodes):
+                continue
+            args = {n: self._fetch(n, values, known, change) for n in node.all_input_nodes}
+            got, kwargs = resolve(node.args, args), resolve(node.kwargs, args)
+            if node.op == "output":
+                values[node] = got
+            elif is_getitem(node):
+                values[node] = got[0][got[1]]
+            else:
+                values[node] = node.target(*self._types(got), **self._types(kwargs))  # type: ignore[operator]
+            if change is not None and node.op != "output":
+                difference = distance(values[node], known[node])
+                if difference <= RETURNED:
+                    returned = max(returned, difference)
+                    del values[node]
+        return values, returned
+
+    def _fetch(self, node: Node, values: dict, known: dict, change: Change | None) -> Any:
+        """Value of a node: changed, known, or a tensor at the point."""
+        if node in values:
+            value = values[node]
+            if isinstance(value, _Changed):
+                assert change is not None
+                return change(value.name, self.point(value.name))
+            return value
+        return known[node] if node in known else self.point(self.trace.names[node.name])
 
     def _types(self, value: Any) -> Any:
-        """Types named in the graph, raised to that of the evaluation."""
+        """Arguments with the types named in the graph raised to that of the evaluation."""
         if isinstance(value, torch.dtype):
-            return self.dtype if value in _LOW else value
+            return self._cast(value)
         if isinstance(value, list):
             return [self._types(v) for v in value]
-        if isinstance(value, dict):
-            return {k: self._types(v) for k, v in value.items()}
-        return value
+        return {k: self._types(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-    def outputs(self, values: dict[Node, Any]) -> list[Tensor]:
-        """Floating outputs among some values."""
-        (last,) = self.trace.graph.find_nodes(op="output")
-        if last not in values:
-            return []
-        return [t for t in torch.utils._pytree.tree_leaves(values[last]) if isinstance(t, Tensor) and t.is_floating_point()]
-
-    def residual(self, change: Callable[[str, Tensor], Tensor], touched: set[str]) -> float:
+    def residual(self, change: Change, touched: set[str]) -> float:
         """Relative change of the outputs when some tensors change.
 
         Args:
@@ -119,31 +135,40 @@ class Bench:
             touched: Names of the tensors that change.
 
         Returns:
-            Largest over the outputs of the norm of the change over the norm of the output; infinite if not finite.
+            Largest ratio of the norm of a change to the norm of the value, over the outputs and over the values at
+            which the change was seen to end.
         """
-        with self._quiet():
-            after = self.outputs(self._run(self.base, change, touched))
-        before = self.outputs(self.base)
-        worst = 0.0
-        for a, b in zip(after, before, strict=False):
-            if not bool(torch.isfinite(b).all()):
-                keep = torch.isfinite(b)
-                if not bool((torch.isfinite(a) == keep).all()):
-                    return float("inf")
-                a, b = a[keep], b[keep]
-            change_norm, norm = float((a - b).norm()), float(b.norm())
-            value = change_norm / norm if norm else change_norm
-            worst = max(worst, value if value == value else float("inf"))
-        return worst
+        after, returned = self._run(self._base, change, touched)
+        (last,) = self.trace.graph.find_nodes(op="output")
+        return max(returned, distance(after[last], self._base[last]) if last in after else 0.0)
 
 
-def _scatter(trace: Trace, name: str, generator: torch.Generator) -> Tensor:
-    """A generic value near a tensor's own; constants, frozen parameters and counters stay."""
-    t = trace.tensors[name]
-    if name not in trace.movable or not t.is_floating_point():
-        return t
-    noise = torch.rand(t.shape, generator=generator, dtype=t.dtype) * 2 - 1
-    if name not in trace.parameters and bool((t > 0).all()):
-        return t * (noise * SPREAD).exp()
-    scale = float(t.norm()) / max(t.numel(), 1) ** 0.5 or 1.0
-    return noise.mul_(SPREAD * 3**0.5 * scale).add_(t)
+Change = Callable[[str, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """Stands for a changed tensor until it is used.
+
+    Attributes:
+        name: Name of the tensor.
+    """
+
+    name: str
+
+
+def distance(after: Any, before: Any) -> float:
+    """Relative difference of two results, the largest over their tensors; infinite where numbers fail."""
+    if isinstance(after, Tensor):
+        if not after.is_floating_point():
+            return 0.0 if torch.equal(after, before) else float("inf")
+        change, norm = float((after - before).norm()), float(before.norm())
+        if isfinite(change) and isfinite(norm):
+            return change / norm if norm else change
+        keep = torch.isfinite(before)
+        if not torch.equal(torch.isfinite(after), keep) or not torch.equal(after[~keep], before[~keep]):
+            return float("inf")
+        return distance(after[keep], before[keep])
+    if isinstance(after, list | tuple):
+        return max((distance(a, b) for a, b in zip(after, before, strict=True)), default=0.0)
+    return 0.0 if after is before or after == before else float("inf")

@@ -290,6 +290,31 @@ def index_select(step: Step, x: Value, dim: int, _index: Value) -> Value:
     return index_along(step, x, axis(x, dim))
 
 
+@rule("index")
+def index(step: Step, x: Value, indices: Sequence[Value | None]) -> Value:
+    """Entries picked by a table of numbers."""
+    a = step.algebra
+    dims = [k for k, i in enumerate(indices) if i is not None]
+    a.settle(x)
+    if not x.fixed:
+        a.gaps.append((step.node.name, "entries picked by a table: maps that permute these are not looked for"))
+    for d in dims:
+        a.spaces.pin(x.axes[d], "picked by index")
+        a.spaces.restrict(x.axes[d], ENTRYWISE)
+    labels = list(range(len(x.axes)))
+    rest = [k for k in labels if k not in dims]
+    kept = a.contract(step.key, [x], [labels], rest)
+    count = len(step.shape) - len(rest)
+    start = dims[0] if dims == list(range(dims[0], dims[-1] + 1)) else 0
+    new = [a.spaces.atom((step.key, "picked", k), step.shape[start + k]) for k in range(count)]
+    for s in new:
+        a.spaces.pin(s, "picked by index")
+    place = {k: start + count + i - sum(r < start for r in rest) if i >= sum(r < start for r in rest) else i
+             for i, k in enumerate(rest)}  # fmt: skip
+    axes = [*kept.axes[: sum(r < start for r in rest)], *new, *kept.axes[sum(r < start for r in rest) :]]
+    return a.relabel(kept, axes, {i: place[k] for i, k in enumerate(rest)})
+
+
 @rule("flip", "roll")
 def reorder(step: Step, x: Value, *args: Any) -> Value:
     dims = args[-1] if args else range(len(x.axes))

@@ -12,7 +12,7 @@ origin, so that the split also works modulo two); an equation holds for each par
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from fractions import Fraction
 from itertools import combinations
 from math import gcd, lcm
@@ -101,17 +101,15 @@ class Scales:
                 if not any(v in wanted for v, _ in unknowns[atoms]):
                     continue
                 known = Echelon(modulus)
-                for larger, vectors in basis.items():
-                    if larger > atoms:
-                        for vector in vectors:
-                            known.add(self._collapse(vector, atoms))
+                induced = [self._collapse(v, atoms) for larger, vs in basis.items() if larger > atoms for v in vs]
+                induced = [v for v in map(known.clean, induced) if known.add(v)]
                 kept = []
                 for vector in nullspace(rows.get(atoms, []), unknowns[atoms], wanted, modulus):
                     seen = {u: c for u, c in vector.items() if u[0] in wanted}
                     if seen and known.add(seen):
-                        kept.append(primitive(seen) if not modulus else seen)
+                        kept.append(seen)
                 if kept:
-                    basis[atoms] = kept
+                    basis[atoms] = [v if modulus else primitive(v) for v in shortest(kept, induced, known)]
             found.append(basis)
         return tuple(found)
 
@@ -140,15 +138,15 @@ def primitive(vector: Mapping[Unknown, Fraction]) -> Vector:
 class Echelon:
     """Rows in reduced echelon form, over the rationals (modulus 0) or modulo two."""
 
-    def __init__(self, modulus: int, prefer: set[int] = frozenset()) -> None:  # type: ignore[assignment]
-        self.modulus, self.avoid = modulus, prefer
+    def __init__(self, modulus: int, avoid: Set[int] = frozenset()) -> None:
+        self.modulus, self.avoid = modulus, avoid
         self.pivots: dict[Unknown, Vector] = {}
 
     def reduce(self, row: Vector) -> Vector:
         """The row less its part in the span."""
-        row = self._clean(row)
+        row = self.clean(row)
         while hit := next((u for u in row if u in self.pivots), None):
-            row = self._clean(self._minus(row, row[hit], self.pivots[hit]))
+            row = self.clean(self.minus(row, row[hit], self.pivots[hit]))
         return row
 
     def add(self, row: Vector) -> bool:
@@ -159,20 +157,47 @@ class Echelon:
         # unknowns of parameters stay free, so that a basis vector names one of them
         pivot = min(row, key=lambda u: (u[0] in self.avoid, u))
         lead = row[pivot]
-        self.pivots[pivot] = self._clean({u: c / lead for u, c in row.items()})
+        self.pivots[pivot] = self.clean({u: c / lead for u, c in row.items()})
         return True
 
-    def _clean(self, row: Vector) -> Vector:
+    def clean(self, row: Vector) -> Vector:
+        """The row without zeros; modulo two, with ones."""
         if self.modulus:
             return {u: Fraction(1) for u, c in row.items() if int(c) % self.modulus}
         return {u: c for u, c in row.items() if c}
 
     @staticmethod
-    def _minus(row: Vector, scale: Fraction, other: Vector) -> Vector:
+    def minus(row: Vector, scale: Fraction, other: Vector) -> Vector:
+        """One row less a multiple of another."""
         out = dict(row)
         for u, c in other.items():
             out[u] = out.get(u, Fraction(0)) - scale * c
         return out
+
+
+def shortest(basis: list[Vector], others: list[Vector], echelon: Echelon) -> list[Vector]:
+    """The same space modulo the others, by vectors that touch few unknowns.
+
+    Args:
+        basis: Independent vectors.
+        others: Vectors whose multiples may be added freely.
+        echelon: For its arithmetic.
+
+    Returns:
+        As many vectors, none of which gets shorter by taking off one other.
+    """
+    out = list(basis)
+    shorter = True
+    while shorter:
+        shorter = False
+        for i, vector in enumerate(out):
+            for other in [*out[:i], *out[i + 1 :], *others]:
+                for u in vector.keys() & other.keys():
+                    trial = echelon.clean(echelon.minus(vector, vector[u] / other[u], other))
+                    if len(trial) < len(vector):
+                        vector, out[i], shorter = trial, trial, True
+                        break
+    return out
 
 
 def nullspace(rows: list[Vector], unknowns: set[Unknown], wanted: set[int], modulus: int) -> list[Vector]:
@@ -205,7 +230,7 @@ def nullspace(rows: list[Vector], unknowns: set[Unknown], wanted: set[int], modu
                     continue
                 for free, d in value(other).items():
                     out[free] = out.get(free, Fraction(0)) - c * d
-            solved[u] = echelon._clean(out)
+            solved[u] = echelon.clean(out)
         return solved[u]
 
     for u in reversed(list(echelon.pivots)):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from symtheory.discover.actions import Element
 from symtheory.discover.analysis import Analysis, analyse
 from symtheory.discover.candidates import Candidates
 from symtheory.discover.families import Family
@@ -102,13 +104,18 @@ def measured(analysis: Analysis, traced: Trace, bench: Bench, generator: torch.G
             continue
         element = family.element(generator)
         touched = set(family.action.roles)
-        residual = bench.residual(lambda n, t, f=family, e=element: f.action.apply(n, t, e), touched)
+        residual = bench.residual(partial(_moved, family, element), touched)
         if residual <= TOLERANCE:
             found.append(replace(family, residual=residual))
             covered.update(candidate.covers)
         else:
             rejected.append(replace(family, residual=residual))
     return found, rejected
+
+
+def _moved(family: Family, element: Element, name: str, tensor: Tensor) -> Tensor:
+    """A tensor after the action of an element."""
+    return family.action.apply(name, tensor, element)
 
 
 def signature(family: Family) -> tuple:

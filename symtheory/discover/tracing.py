@@ -172,9 +172,8 @@ def _read(program: Any, graph: Graph, model: nn.Module, prefix: str, inputs: Seq
     held = dict(model.named_parameters(remove_duplicate=False))
     flat = list(torch.utils._pytree.tree_leaves(tuple(inputs)))
     found = Trace(graph, {}, {}, {}, gaps=gaps)
-
-    def short(name: str) -> str:
-        return name.removeprefix(prefix)
+    # a tied tensor has several names; the module's own list has the first of them
+    first = {id(p): n for n, p in model.named_parameters()}
 
     for spec, node in zip(program.graph_signature.input_specs, graph.find_nodes(op="placeholder"), strict=True):
         if spec.kind == InputKind.USER_INPUT:
@@ -183,8 +182,11 @@ def _read(program: Any, graph: Graph, model: nn.Module, prefix: str, inputs: Seq
         if spec.target not in tensors:
             found.inputs[node.name] = None
             continue
-        name = short(spec.target)
+        full = first[id(held[spec.target])] if spec.target in held else spec.target
+        name = full.removeprefix(prefix)
         found.names[node.name] = name
+        if name in found.tensors:
+            continue
         found.tensors[name] = tensors[spec.target]
         if spec.kind == InputKind.PARAMETER:
             found.parameters.append(name)

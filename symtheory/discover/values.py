@@ -54,6 +54,8 @@ class Algebra:
         self.scales = Scales()
         #: Variable of each block of each parameter, with the axis of each argument.
         self.variables: dict[int, tuple[str, Key, tuple[int, ...]]] = {}
+        #: What could not be seen through: where and why.
+        self.gaps: list[tuple[str, str]] = []
 
     # -- making values ---------------------------------------------------------------------------------------------
     def value(self, axes: Sequence[Space], forms: dict[Key, Form] | None = None, *, fixed: bool = False,

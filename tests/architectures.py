@@ -1,0 +1,457 @@
+"""Small networks whose parameter symmetries are known by hand.
+
+Each entry of :data:`BANK` gives a model, its inputs and the complete list of its families, one line each:
+``kind | group | tensor[axes] tensor[axes] ...``. A running statistic that has to move along is listed like a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with its true families."""
+
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    families: str
+    integers: int = 0
+
+    def model(self) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            return self.build()
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        g = torch.Generator().manual_seed(5)
+        if self.integers:
+            return (torch.randint(0, self.integers, self.shape, generator=g),)
+        return (torch.randn(self.shape, generator=g),)
+
+    def truth(self) -> set[str]:
+        return {" ".join(line.split()) for line in self.families.strip().splitlines() if line.strip()}
+
+
+def mlp(act: Callable[[], nn.Module], bias: bool = True) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 5, bias=bias), act(), nn.Linear(5, 4, bias=bias), act(), nn.Linear(4, 2, bias=bias))
+
+
+class Residual(nn.Module):
+    """x + f(x)."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions beside a shortcut."""
+
+    def __init__(self, i: int, o: int, norm: bool, stride: int = 1) -> None:
+        super().__init__()
+        self.c1 = nn.Conv2d(i, o, 3, stride, 1, bias=not norm)
+        self.c2 = nn.Conv2d(o, o, 3, 1, 1, bias=not norm)
+        self.n1 = nn.BatchNorm2d(o) if norm else nn.Identity()
+        self.n2 = nn.BatchNorm2d(o) if norm else nn.Identity()
+        self.down = nn.Conv2d(i, o, 1, stride, bias=False) if stride > 1 or i != o else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.n1(self.c1(x)), inplace=True)
+        return F.relu(self.n2(self.c2(h)) + self.down(x))
+
+
+class ResNet(nn.Module):
+    """A stem, two stages, a head."""
+
+    def __init__(self, norm: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 1, 1, bias=False)
+        self.b1 = BasicBlock(4, 4, norm)
+        self.b2 = BasicBlock(4, 6, norm, 2)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.b2(self.b1(F.relu(self.stem(x)))).mean(dim=(2, 3)))
+
+
+class UNet(nn.Module):
+    """Down, up, and a skip by concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d1, self.d2 = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.up = nn.ConvTranspose2d(5, 3, 2, 2)
+        self.u1, self.out = nn.Conv2d(7, 6, 3, padding=1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.gelu(self.d1(x))
+        b = F.gelu(self.d2(F.max_pool2d(a, 2)))
+        return self.out(F.gelu(self.u1(torch.cat([a, F.gelu(self.up(b))], dim=1))))
+
+
+class Attention(nn.Module):
+    """Self-attention with a fused projection, as in GPT-2 and ViT."""
+
+    def __init__(self, d: int, heads: int, causal: bool, bias: bool = True) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.qkv, self.proj = nn.Linear(d, 3 * d, bias=bias), nn.Linear(d, d, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, d = x.shape
+        q, k, v = self.qkv(x).split(d, dim=2)
+        q, k, v = (u.view(b, t, self.heads, d // self.heads).transpose(1, 2) for u in (q, k, v))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.proj(y.transpose(1, 2).contiguous().view(b, t, d))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, d: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.n1, self.attn, self.n2 = nn.LayerNorm(d), Attention(d, heads, causal), nn.LayerNorm(d)
+        self.mlp = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.n1(x))
+        return x + self.mlp(self.n2(x))
+
+
+class GPT(nn.Module):
+    """Decoder with learnt positions and tied embeddings."""
+
+    def __init__(self, vocab: int = 11, d: int = 6, heads: int = 2, layers: int = 1, context: int = 8) -> None:
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(vocab, d), nn.Embedding(context, d)
+        self.h = nn.ModuleList(Block(d, heads, True) for _ in range(layers))
+        self.nf, self.head = nn.LayerNorm(d), nn.Linear(d, vocab, bias=False)
+        self.head.weight = self.wte.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
+        for block in self.h:
+            x = block(x)
+        return self.head(self.nf(x))
+
+
+class ViT(nn.Module):
+    """Patches, a class token, learnt positions, one block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 6, 4, 4)
+        self.cls, self.pos = nn.Parameter(torch.randn(1, 1, 6)), nn.Parameter(torch.randn(1, 5, 6))
+        self.block, self.norm, self.head = Block(6, 2, False), nn.LayerNorm(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(len(x), -1, -1), p], dim=1) + self.pos
+        return self.head(self.norm(self.block(x))[:, 0])
+
+
+class Grouped(nn.Module):
+    """Attention with four query heads on two key-value heads, between linear maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(5, 12), nn.Linear(5, 6), nn.Linear(5, 6)
+        self.o = nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q = self.q(x).view(b, t, 4, 3).transpose(1, 2)
+        k, v = (m(x).view(b, t, 2, 3).transpose(1, 2).repeat_interleave(2, dim=1) for m in (self.k, self.v))
+        a = torch.softmax(q @ k.transpose(-2, -1) / 3**0.5, dim=-1)
+        return self.o((a @ v).transpose(1, 2).reshape(b, t, 12))
+
+
+class SwiGLU(nn.Module):
+    """(silu(W x) * V x) U."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up, self.down = (nn.Linear(*s, bias=False) for s in ((3, 5), (3, 5), (5, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class SoftMoE(nn.Module):
+    """Experts in batched tensors, mixed by a softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(3, 4)
+        self.w1, self.w2 = nn.Parameter(torch.randn(4, 3, 5)), nn.Parameter(torch.randn(4, 5, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(torch.einsum("bi,eih->beh", x, self.w1))
+        y = torch.einsum("beh,eho->beo", h, self.w2)
+        return (torch.softmax(self.gate(x), dim=-1).unsqueeze(-1) * y).sum(dim=1)
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a head on its last state."""
+
+    def __init__(self, kind: type[nn.RNNBase], **options: object) -> None:
+        super().__init__()
+        self.rnn, self.head = kind(3, 4, batch_first=True, **options), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+class VAE(nn.Module):
+    """Mean and log-variance from one trunk; the mean code is decoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.mu, self.logvar = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(5, 3)
+        self.dec1, self.dec2 = nn.Linear(3, 6), nn.Linear(6, 4)
+        self.register_buffer("noise", torch.full((3,), 0.7))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        h = torch.relu(self.enc(x))
+        mu, logvar = self.mu(h), self.logvar(h)
+        z = mu + self.noise * torch.exp(0.5 * logvar)
+        kl = (mu.square() + logvar.exp() - logvar - 1).sum(dim=-1)
+        return self.dec2(torch.tanh(self.dec1(z))), kl
+
+
+class Siamese(nn.Module):
+    """One encoder for two inputs, compared by their inner product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=0)
+        return (self.enc(a) * self.enc(b)).sum(dim=-1)
+
+
+class TiedAutoencoder(nn.Module):
+    """Decoder weights are the transposed encoder weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.b, self.c = (nn.Parameter(torch.randn(*s)) for s in ((5, 4), (5,), (4,)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(torch.tanh(F.linear(x, self.w, self.b)), self.w.T, self.c)
+
+
+class DeepSets(nn.Module):
+    """rho(sum phi)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phi = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 4))
+        self.rho = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rho(self.phi(x).sum(dim=1))
+
+
+class Mixer(nn.Module):
+    """MLPs over tokens and over channels, in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.n1, self.n2 = nn.Linear(3, 6), nn.LayerNorm(6), nn.LayerNorm(6)
+        self.tokens = nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 4))
+        self.channels = nn.Sequential(nn.Linear(6, 7), nn.GELU(), nn.Linear(7, 6))
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        x = x + self.tokens(self.n1(x).transpose(1, 2)).transpose(1, 2)
+        return self.head((x + self.channels(self.n2(x))).mean(dim=1))
+
+
+class Equivariant(nn.Module):
+    """The permutation-equivariant linear layer: a x + b mean(x), channel by channel matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(3, 5, bias=False)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.a(x) + self.b(x.mean(dim=1, keepdim=True)))).sum(dim=1)
+
+
+class Circulant(nn.Module):
+    """A weight matrix built from tied coordinates: W[i, j] = c[i - j]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.head = nn.Parameter(torch.randn(4)), nn.Linear(4, 2)
+        self.register_buffer("shift", (torch.arange(4)[:, None] - torch.arange(4)[None, :]) % 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(x @ self.c[self.shift].T))
+
+
+class Frozen(nn.Module):
+    """The second layer does not train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 5), nn.Linear(5, 4), nn.Linear(4, 2)
+        self.b.requires_grad_(requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.tanh(self.b(torch.tanh(self.a(x)))))
+
+
+class Shared(nn.Module):
+    """One layer applied three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.layer, self.c = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.a(x))
+        for _ in range(3):
+            x = torch.relu(self.layer(x))
+        return self.c(x)
+
+
+class RMSStream(nn.Module):
+    """A residual stream with RMSNorm without gain: only its inner products and linear maps are seen."""
+
+    def __init__(self, explicit: bool) -> None:
+        super().__init__()
+        self.explicit = explicit
+        self.embed, self.up, self.down = nn.Linear(3, 6), nn.Linear(6, 5), nn.Linear(5, 6)
+        self.head = nn.Linear(6, 2)
+
+    def norm(self, x: Tensor) -> Tensor:
+        if self.explicit:
+            return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + 1e-5)
+        return F.rms_norm(x, (6,), eps=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        x = x + self.down(F.gelu(self.up(self.norm(x))))
+        return self.head(self.norm(x))
+
+
+class ExactNorm(nn.Module):
+    """Division by the length, without an epsilon: the scale before it is free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c = nn.Linear(3, 5, bias=False), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.a(x))
+        return self.c(h / h.norm(dim=-1, keepdim=True))
+
+
+class PlainNorm(nn.Module):
+    """Layer normalisation without gain between linear maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.n, self.c = nn.Linear(3, 5), nn.LayerNorm(5, elementwise_affine=False), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.n(self.a(x)))
+
+
+class Positions(nn.Module):
+    """A fixed table is added to the hidden units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c = nn.Linear(3, 5), nn.Linear(5, 2)
+        self.register_buffer("table", torch.arange(5.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.relu(self.a(x) + self.table))
+
+
+class Sliced(nn.Module):
+    """Two halves of one layer go different ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 8), nn.Linear(5, 2), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        return self.b(torch.tanh(h[:, :5])) + self.c(torch.relu(h[:, 5:]))
+
+
+class Hadamard(nn.Module):
+    """u * w * x, entry by entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.w = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.u * self.w * x
+
+
+BANK: dict[str, Case] = {
+    "mlp_relu": Case(lambda: mlp(nn.ReLU), (4, 3), ""),
+    "mlp_tanh": Case(lambda: mlp(nn.Tanh), (4, 3), ""),
+    "mlp_gelu": Case(lambda: mlp(nn.GELU), (4, 3), ""),
+    "mlp_identity": Case(lambda: mlp(nn.Identity), (4, 3), ""),
+    "mlp_leaky_relu": Case(lambda: mlp(nn.LeakyReLU), (4, 3), ""),
+    "mlp_silu": Case(lambda: mlp(nn.SiLU), (4, 3), ""),
+    "mlp_softplus": Case(lambda: mlp(nn.Softplus), (4, 3), ""),
+    "mlp_relu_no_bias": Case(lambda: mlp(nn.ReLU, bias=False), (4, 3), ""),
+    "mlp_tanh_no_bias": Case(lambda: mlp(nn.Tanh, bias=False), (4, 3), ""),
+    "mlp_prelu": Case(lambda: nn.Sequential(nn.Linear(3, 5), nn.PReLU(5), nn.Linear(5, 2)), (4, 3), ""),
+    "cnn": Case(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.Tanh(), nn.Flatten(), nn.Linear(45, 3)), (2, 2, 12, 12), ""),
+    "vgg": Case(lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 6), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(6, 3)), (2, 2, 8, 8), ""),
+    "resnet": Case(lambda: ResNet(norm=True), (2, 3, 8, 8), ""),
+    "resnet_no_norm": Case(lambda: ResNet(norm=False), (2, 3, 8, 8), ""),
+    "unet": Case(UNet, (2, 2, 8, 8), ""),
+    "vit": Case(ViT, (2, 3, 8, 8), ""),
+    "gpt": Case(GPT, (2, 5), "", integers=11),
+    "gqa": Case(Grouped, (2, 4, 5), ""),
+    "swiglu": Case(SwiGLU, (4, 3), ""),
+    "soft_moe": Case(SoftMoE, (4, 3), ""),
+    "lstm": Case(lambda: Recurrent(nn.LSTM), (2, 5, 3), ""),
+    "lstm_two_layers": Case(lambda: Recurrent(nn.LSTM, num_layers=2), (2, 5, 3), ""),
+    "gru": Case(lambda: Recurrent(nn.GRU), (2, 5, 3), ""),
+    "rnn_relu": Case(lambda: Recurrent(nn.RNN, nonlinearity="relu"), (2, 5, 3), ""),
+    "autoencoder": Case(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3), nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)), (4, 4), ""),
+    "vae": Case(VAE, (4, 4), ""),
+    "siamese": Case(Siamese, (4, 3), ""),
+    "tied_autoencoder": Case(TiedAutoencoder, (4, 4), ""),
+    "depthwise_separable": Case(lambda: nn.Sequential(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 3, 1)), (2, 2, 6, 6), ""),
+    "grouped_conv": Case(lambda: nn.Sequential(nn.Conv2d(2, 6, 1), nn.Tanh(), nn.Conv2d(6, 4, 3, groups=2), nn.ReLU(), nn.Conv2d(4, 3, 1)), (2, 2, 6, 6), ""),
+    "group_norm": Case(lambda: nn.Sequential(nn.Conv2d(2, 6, 3), nn.GroupNorm(2, 6), nn.GELU(), nn.Conv2d(6, 3, 3)), (2, 2, 8, 8), ""),
+    "deep_sets": Case(DeepSets, (2, 4, 3), ""),
+    "mixer": Case(Mixer, (2, 4, 3), ""),
+    "equivariant": Case(Equivariant, (2, 4, 3), ""),
+    "circulant": Case(Circulant, (2, 4), ""),
+    "frozen": Case(Frozen, (4, 3), ""),
+    "shared": Case(Shared, (4, 3), ""),
+    "rms_stream": Case(lambda: RMSStream(explicit=False), (2, 4, 3), ""),
+    "rms_stream_written_out": Case(lambda: RMSStream(explicit=True), (2, 4, 3), ""),
+    "exact_norm": Case(ExactNorm, (4, 3), ""),
+    "plain_norm": Case(PlainNorm, (4, 3), ""),
+    "positions": Case(Positions, (4, 3), ""),
+    "sliced": Case(Sliced, (4, 3), ""),
+    "hadamard": Case(Hadamard, (4, 4), ""),
+    "mha": Case(lambda: nn.TransformerEncoderLayer(6, 2, 5, batch_first=True), (2, 3, 6), ""),
+    "residual_linear": Case(lambda: nn.Sequential(nn.Linear(3, 5), Residual(nn.Linear(5, 5)), nn.Linear(5, 2)), (4, 3), ""),
+}

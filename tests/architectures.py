@@ -1,7 +1,13 @@
 """Small networks whose parameter symmetries are known by hand.
 
-Each entry of :data:`BANK` gives a model, its inputs and the complete list of its families, one line each:
+Each entry of :data:`BANK` gives a model, its inputs and the complete list of its families, one each:
 ``kind | group | tensor[axes] tensor[axes] ...``. A running statistic that has to move along is listed like a parameter.
+Where several choices of generators describe one group, the list has the one that touches the fewest tensors.
+
+Less known ones, with their reasons. The gain and shift of a normalisation rescale against the next weights, unit by
+unit. The residual stream of a pre-norm transformer may change sign as a whole, since layer normalisation is odd. An
+LSTM unit flips its sign with the rows of its candidate gate alone; a GRU unit with those of its new gate. A convolution
+before batch normalisation (in evaluation) rescales against the gain, if the running mean follows.
 """
 
 from __future__ import annotations
@@ -10,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,19 @@ class Case:
         return (torch.randn(self.shape, generator=g),)
 
     def truth(self) -> set[str]:
-        return {" ".join(line.split()) for line in self.families.strip().splitlines() if line.strip()}
+        families: list[str] = []
+        for line in self.families.split("\n"):
+            if " | " in line:
+                families.append(line.strip())
+            elif line.strip():  # a long list of tensors goes on
+                families[-1] += " " + line.strip()
+        return set(families)
 
 
 def mlp(act: Callable[[], nn.Module], bias: bool = True) -> nn.Module:
-    return nn.Sequential(nn.Linear(3, 5, bias=bias), act(), nn.Linear(5, 4, bias=bias), act(), nn.Linear(4, 2, bias=bias))
+    return nn.Sequential(
+        nn.Linear(3, 5, bias=bias), act(), nn.Linear(5, 4, bias=bias), act(), nn.Linear(4, 2, bias=bias)
+    )
 
 
 class Residual(nn.Module):
@@ -65,8 +79,8 @@ class BasicBlock(nn.Module):
         self.down = nn.Conv2d(i, o, 1, stride, bias=False) if stride > 1 or i != o else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.n1(self.c1(x)), inplace=True)
-        return F.relu(self.n2(self.c2(h)) + self.down(x))
+        h = functional.relu(self.n1(self.c1(x)), inplace=True)
+        return functional.relu(self.n2(self.c2(h)) + self.down(x))
 
 
 class ResNet(nn.Module):
@@ -80,7 +94,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.b2(self.b1(F.relu(self.stem(x)))).mean(dim=(2, 3)))
+        return self.fc(self.b2(self.b1(functional.relu(self.stem(x)))).mean(dim=(2, 3)))
 
 
 class UNet(nn.Module):
@@ -93,9 +107,9 @@ class UNet(nn.Module):
         self.u1, self.out = nn.Conv2d(7, 6, 3, padding=1), nn.Conv2d(6, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        a = F.gelu(self.d1(x))
-        b = F.gelu(self.d2(F.max_pool2d(a, 2)))
-        return self.out(F.gelu(self.u1(torch.cat([a, F.gelu(self.up(b))], dim=1))))
+        a = functional.gelu(self.d1(x))
+        b = functional.gelu(self.d2(functional.max_pool2d(a, 2)))
+        return self.out(functional.gelu(self.u1(torch.cat([a, functional.gelu(self.up(b))], dim=1))))
 
 
 class Attention(nn.Module):
@@ -110,7 +124,7 @@ class Attention(nn.Module):
         b, t, d = x.shape
         q, k, v = self.qkv(x).split(d, dim=2)
         q, k, v = (u.view(b, t, self.heads, d // self.heads).transpose(1, 2) for u in (q, k, v))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.proj(y.transpose(1, 2).contiguous().view(b, t, d))
 
 
@@ -183,7 +197,7 @@ class SwiGLU(nn.Module):
         self.gate, self.up, self.down = (nn.Linear(*s, bias=False) for s in ((3, 5), (3, 5), (5, 2)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(functional.silu(self.gate(x)) * self.up(x))
 
 
 class SoftMoE(nn.Module):
@@ -248,7 +262,7 @@ class TiedAutoencoder(nn.Module):
         self.w, self.b, self.c = (nn.Parameter(torch.randn(*s)) for s in ((5, 4), (5,), (4,)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(torch.tanh(F.linear(x, self.w, self.b)), self.w.T, self.c)
+        return functional.linear(torch.tanh(functional.linear(x, self.w, self.b)), self.w.T, self.c)
 
 
 class DeepSets(nn.Module):
@@ -341,11 +355,11 @@ class RMSStream(nn.Module):
     def norm(self, x: Tensor) -> Tensor:
         if self.explicit:
             return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + 1e-5)
-        return F.rms_norm(x, (6,), eps=1e-5)
+        return functional.rms_norm(x, (6,), eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x)
-        x = x + self.down(F.gelu(self.up(self.norm(x))))
+        x = x + self.down(functional.gelu(self.up(self.norm(x))))
         return self.head(self.norm(x))
 
 
@@ -408,50 +422,482 @@ class Hadamard(nn.Module):
 
 
 BANK: dict[str, Case] = {
-    "mlp_relu": Case(lambda: mlp(nn.ReLU), (4, 3), ""),
-    "mlp_tanh": Case(lambda: mlp(nn.Tanh), (4, 3), ""),
-    "mlp_gelu": Case(lambda: mlp(nn.GELU), (4, 3), ""),
-    "mlp_identity": Case(lambda: mlp(nn.Identity), (4, 3), ""),
-    "mlp_leaky_relu": Case(lambda: mlp(nn.LeakyReLU), (4, 3), ""),
-    "mlp_silu": Case(lambda: mlp(nn.SiLU), (4, 3), ""),
-    "mlp_softplus": Case(lambda: mlp(nn.Softplus), (4, 3), ""),
-    "mlp_relu_no_bias": Case(lambda: mlp(nn.ReLU, bias=False), (4, 3), ""),
-    "mlp_tanh_no_bias": Case(lambda: mlp(nn.Tanh, bias=False), (4, 3), ""),
-    "mlp_prelu": Case(lambda: nn.Sequential(nn.Linear(3, 5), nn.PReLU(5), nn.Linear(5, 2)), (4, 3), ""),
-    "cnn": Case(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.Tanh(), nn.Flatten(), nn.Linear(45, 3)), (2, 2, 12, 12), ""),
-    "vgg": Case(lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 6), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(6, 3)), (2, 2, 8, 8), ""),
-    "resnet": Case(lambda: ResNet(norm=True), (2, 3, 8, 8), ""),
-    "resnet_no_norm": Case(lambda: ResNet(norm=False), (2, 3, 8, 8), ""),
-    "unet": Case(UNet, (2, 2, 8, 8), ""),
-    "vit": Case(ViT, (2, 3, 8, 8), ""),
-    "gpt": Case(GPT, (2, 5), "", integers=11),
-    "gqa": Case(Grouped, (2, 4, 5), ""),
-    "swiglu": Case(SwiGLU, (4, 3), ""),
-    "soft_moe": Case(SoftMoE, (4, 3), ""),
-    "lstm": Case(lambda: Recurrent(nn.LSTM), (2, 5, 3), ""),
-    "lstm_two_layers": Case(lambda: Recurrent(nn.LSTM, num_layers=2), (2, 5, 3), ""),
-    "gru": Case(lambda: Recurrent(nn.GRU), (2, 5, 3), ""),
-    "rnn_relu": Case(lambda: Recurrent(nn.RNN, nonlinearity="relu"), (2, 5, 3), ""),
-    "autoencoder": Case(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3), nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)), (4, 4), ""),
-    "vae": Case(VAE, (4, 4), ""),
-    "siamese": Case(Siamese, (4, 3), ""),
-    "tied_autoencoder": Case(TiedAutoencoder, (4, 4), ""),
-    "depthwise_separable": Case(lambda: nn.Sequential(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 3, 1)), (2, 2, 6, 6), ""),
-    "grouped_conv": Case(lambda: nn.Sequential(nn.Conv2d(2, 6, 1), nn.Tanh(), nn.Conv2d(6, 4, 3, groups=2), nn.ReLU(), nn.Conv2d(4, 3, 1)), (2, 2, 6, 6), ""),
-    "group_norm": Case(lambda: nn.Sequential(nn.Conv2d(2, 6, 3), nn.GroupNorm(2, 6), nn.GELU(), nn.Conv2d(6, 3, 3)), (2, 2, 8, 8), ""),
-    "deep_sets": Case(DeepSets, (2, 4, 3), ""),
-    "mixer": Case(Mixer, (2, 4, 3), ""),
-    "equivariant": Case(Equivariant, (2, 4, 3), ""),
-    "circulant": Case(Circulant, (2, 4), ""),
+    "mlp_relu": Case(
+        lambda: mlp(nn.ReLU),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+        positive rescaling | (R>0)^5 | 0.weight[0] 0.bias[0] 2.weight[1]
+        positive rescaling | (R>0)^4 | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_tanh": Case(
+        lambda: mlp(nn.Tanh),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+        sign flip | Z2^5 | 0.weight[0] 0.bias[0] 2.weight[1]
+        sign flip | Z2^4 | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_gelu": Case(
+        lambda: mlp(nn.GELU),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_identity": Case(
+        lambda: mlp(nn.Identity),
+        (4, 3),
+        """
+        double rotation | GL(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        double rotation | GL(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_leaky_relu": Case(
+        lambda: mlp(nn.LeakyReLU),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+        positive rescaling | (R>0)^5 | 0.weight[0] 0.bias[0] 2.weight[1]
+        positive rescaling | (R>0)^4 | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_silu": Case(
+        lambda: mlp(nn.SiLU),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_softplus": Case(
+        lambda: mlp(nn.Softplus),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "mlp_relu_no_bias": Case(
+        lambda: mlp(nn.ReLU, bias=False),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 4.weight[1]
+        positive rescaling | (R>0)^5 | 0.weight[0] 2.weight[1]
+        positive rescaling | (R>0)^4 | 2.weight[0] 4.weight[1]
+    """,
+    ),
+    "mlp_tanh_no_bias": Case(
+        lambda: mlp(nn.Tanh, bias=False),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 2.weight[1]
+        permutation | S(4) | 2.weight[0] 4.weight[1]
+        sign flip | Z2^5 | 0.weight[0] 2.weight[1]
+        sign flip | Z2^4 | 2.weight[0] 4.weight[1]
+    """,
+    ),
+    "mlp_prelu": Case(
+        lambda: nn.Sequential(nn.Linear(3, 5), nn.PReLU(5), nn.Linear(5, 2)),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 1.weight[0] 2.weight[1]
+        positive rescaling | (R>0)^5 | 0.weight[0] 0.bias[0] 2.weight[1]
+    """,
+    ),
+    "cnn": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(4, 5, 3),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(45, 3),
+        ),
+        (2, 2, 12, 12),
+        """
+        permutation | S(4) | 0.weight[0] 0.bias[0] 3.weight[1]
+        permutation | S(5) | 3.weight[0] 3.bias[0] 6.weight[1]
+        sign flip | Z2^5 | 3.weight[0] 3.bias[0] 6.weight[1]
+        positive rescaling | (R>0)^4 | 0.weight[0] 0.bias[0] 3.weight[1]
+    """,
+    ),
+    "vgg": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16, 6),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(6, 3),
+        ),
+        (2, 2, 8, 8),
+        """
+        permutation | S(4) | 0.weight[0] 0.bias[0] 1.weight[0] 1.bias[0] 6.weight[1] 1.running_mean[0]
+            1.running_var[0]
+        permutation | S(6) | 6.weight[0] 6.bias[0] 9.weight[1]
+        positive rescaling | (R>0)^4 | 1.weight[0] 1.bias[0] 6.weight[1]
+        rescaling | (R*)^4 | 0.weight[0] 0.bias[0] 1.weight[0] 1.running_mean[0]
+        positive rescaling | (R>0)^6 | 6.weight[0] 6.bias[0] 9.weight[1]
+    """,
+    ),
+    "resnet": Case(
+        lambda: ResNet(norm=True),
+        (2, 3, 8, 8),
+        """
+        permutation | S(4) | stem.weight[0] b1.c1.weight[1] b1.c2.weight[0] b1.n2.weight[0] b1.n2.bias[0]
+            b2.c1.weight[1] b2.down.weight[1] b1.n2.running_mean[0] b1.n2.running_var[0]
+        permutation | S(4) | b1.c1.weight[0] b1.c2.weight[1] b1.n1.weight[0] b1.n1.bias[0] b1.n1.running_mean[0]
+            b1.n1.running_var[0]
+        permutation | S(6) | b2.c1.weight[0] b2.c2.weight[1] b2.n1.weight[0] b2.n1.bias[0] b2.n1.running_mean[0]
+            b2.n1.running_var[0]
+        permutation | S(6) | b2.c2.weight[0] b2.n2.weight[0] b2.n2.bias[0] b2.down.weight[0] fc.weight[1]
+            b2.n2.running_mean[0] b2.n2.running_var[0]
+        positive rescaling | (R>0)^4 | b1.c2.weight[1] b1.n1.weight[0] b1.n1.bias[0]
+        rescaling | (R*)^4 | b1.c1.weight[0] b1.n1.weight[0] b1.n1.running_mean[0]
+        positive rescaling | (R>0)^6 | b2.c2.weight[1] b2.n1.weight[0] b2.n1.bias[0]
+        rescaling | (R*)^6 | b2.c1.weight[0] b2.n1.weight[0] b2.n1.running_mean[0]
+        positive rescaling | (R>0)^4 | stem.weight[0] b1.c1.weight[1] b1.n2.weight[0] b1.n2.bias[0]
+            b2.c1.weight[1] b2.down.weight[1]
+        rescaling | (R*)^4 | b1.c2.weight[0] b1.n2.weight[0] b1.n2.running_mean[0]
+        positive rescaling | (R>0)^6 | b2.n2.weight[0] b2.n2.bias[0] b2.down.weight[0] fc.weight[1]
+        rescaling | (R*)^6 | b2.c2.weight[0] b2.n2.weight[0] b2.n2.running_mean[0]
+    """,
+    ),
+    "resnet_no_norm": Case(
+        lambda: ResNet(norm=False),
+        (2, 3, 8, 8),
+        """
+        permutation | S(4) | stem.weight[0] b1.c1.weight[1] b1.c2.weight[0] b1.c2.bias[0] b2.c1.weight[1]
+            b2.down.weight[1]
+        permutation | S(4) | b1.c1.weight[0] b1.c1.bias[0] b1.c2.weight[1]
+        permutation | S(6) | b2.c1.weight[0] b2.c1.bias[0] b2.c2.weight[1]
+        permutation | S(6) | b2.c2.weight[0] b2.c2.bias[0] b2.down.weight[0] fc.weight[1]
+        positive rescaling | (R>0)^4 | b1.c1.weight[0] b1.c1.bias[0] b1.c2.weight[1]
+        positive rescaling | (R>0)^6 | b2.c1.weight[0] b2.c1.bias[0] b2.c2.weight[1]
+        positive rescaling | (R>0)^4 | stem.weight[0] b1.c1.weight[1] b1.c2.weight[0] b1.c2.bias[0]
+            b2.c1.weight[1] b2.down.weight[1]
+        positive rescaling | (R>0)^6 | b2.c2.weight[0] b2.c2.bias[0] b2.down.weight[0] fc.weight[1]
+    """,
+    ),
+    "unet": Case(
+        UNet,
+        (2, 2, 8, 8),
+        """
+        permutation | S(4) | d1.weight[0] d1.bias[0] d2.weight[1] u1.weight[1]
+        permutation | S(5) | d2.weight[0] d2.bias[0] up.weight[0]
+        permutation | S(3) | up.weight[1] up.bias[0] u1.weight[1]
+        permutation | S(6) | u1.weight[0] u1.bias[0] out.weight[1]
+    """,
+    ),
+    "vit": Case(
+        ViT,
+        (2, 3, 8, 8),
+        """
+        double rotation | GL(3)^2 | block.attn.qkv.weight[0] block.attn.qkv.bias[0]
+        double rotation | GL(3)^2 | block.attn.qkv.weight[0] block.attn.qkv.bias[0] block.attn.proj.weight[1]
+        permutation | S(6) | cls[2] pos[2] patch.weight[0] patch.bias[0] block.n1.weight[0] block.n1.bias[0]
+            block.attn.qkv.weight[1] block.attn.proj.weight[0] block.attn.proj.bias[0] block.n2.weight[0]
+            block.n2.bias[0] block.mlp.0.weight[1] block.mlp.2.weight[0] block.mlp.2.bias[0] norm.weight[0]
+            norm.bias[0] head.weight[1]
+        permutation | S(2) | block.attn.qkv.weight[0] block.attn.qkv.bias[0] block.attn.proj.weight[1]
+        permutation | S(12) | block.mlp.0.weight[0] block.mlp.0.bias[0] block.mlp.2.weight[1]
+        rescaling | (R*)^6 | block.n1.weight[0] block.n1.bias[0] block.attn.qkv.weight[1]
+        rescaling | (R*)^6 | block.n2.weight[0] block.n2.bias[0] block.mlp.0.weight[1]
+        rescaling | (R*)^6 | norm.weight[0] norm.bias[0] head.weight[1]
+        sign flip | Z2 | cls[] pos[] patch.weight[] patch.bias[] block.n1.weight[] block.attn.proj.weight[]
+            block.attn.proj.bias[] block.n2.weight[] block.mlp.2.weight[] block.mlp.2.bias[] norm.weight[]
+    """,
+    ),
+    "gpt": Case(
+        GPT,
+        (2, 5),
+        """
+        double rotation | GL(3)^2 | h.0.attn.qkv.weight[0] h.0.attn.qkv.bias[0]
+        double rotation | GL(3)^2 | h.0.attn.qkv.weight[0] h.0.attn.qkv.bias[0] h.0.attn.proj.weight[1]
+        permutation | S(6) | wte.weight[1] wpe.weight[1] h.0.n1.weight[0] h.0.n1.bias[0] h.0.attn.qkv.weight[1]
+            h.0.attn.proj.weight[0] h.0.attn.proj.bias[0] h.0.n2.weight[0] h.0.n2.bias[0] h.0.mlp.0.weight[1]
+            h.0.mlp.2.weight[0] h.0.mlp.2.bias[0] nf.weight[0] nf.bias[0]
+        permutation | S(2) | h.0.attn.qkv.weight[0] h.0.attn.qkv.bias[0] h.0.attn.proj.weight[1]
+        permutation | S(12) | h.0.mlp.0.weight[0] h.0.mlp.0.bias[0] h.0.mlp.2.weight[1]
+        rescaling | (R*)^6 | h.0.n1.weight[0] h.0.n1.bias[0] h.0.attn.qkv.weight[1]
+        rescaling | (R*)^6 | h.0.n2.weight[0] h.0.n2.bias[0] h.0.mlp.0.weight[1]
+        sign flip | Z2 | wte.weight[] wpe.weight[] h.0.n1.weight[] h.0.attn.proj.weight[] h.0.attn.proj.bias[]
+            h.0.n2.weight[] h.0.mlp.2.weight[] h.0.mlp.2.bias[] nf.bias[]
+    """,
+        integers=11,
+    ),
+    "gqa": Case(
+        Grouped,
+        (2, 4, 5),
+        """
+        double rotation | GL(3)^2 | q.weight[0] q.bias[0] k.weight[0] k.bias[0]
+        double rotation | GL(3)^2 | v.weight[0] v.bias[0] o.weight[1]
+        permutation | S(2) | q.weight[0] q.bias[0] k.weight[0] k.bias[0] v.weight[0] v.bias[0] o.weight[1]
+        permutation | S(2)^2 | q.weight[0] q.bias[0] o.weight[1]
+    """,
+    ),
+    "swiglu": Case(
+        SwiGLU,
+        (4, 3),
+        """
+        permutation | S(5) | gate.weight[0] up.weight[0] down.weight[1]
+        rescaling | (R*)^5 | up.weight[0] down.weight[1]
+    """,
+    ),
+    "soft_moe": Case(
+        SoftMoE,
+        (4, 3),
+        """
+        permutation | S(4) | w1[0] w2[0] gate.weight[0] gate.bias[0]
+        permutation | S(5)^4 | w1[2] w2[1]
+        positive rescaling | (R>0)^20 | w1[0,2] w2[0,1]
+    """,
+    ),
+    "lstm": Case(
+        lambda: Recurrent(nn.LSTM),
+        (2, 5, 3),
+        """
+        permutation | S(4) | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            head.weight[1]
+        sign flip | Z2^4 | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            head.weight[1]
+    """,
+    ),
+    "lstm_two_layers": Case(
+        lambda: Recurrent(nn.LSTM, num_layers=2),
+        (2, 5, 3),
+        """
+        permutation | S(4) | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            rnn.weight_ih_l1[1]
+        permutation | S(4) | rnn.weight_ih_l1[0] rnn.weight_hh_l1[0,1] rnn.bias_ih_l1[0] rnn.bias_hh_l1[0]
+            head.weight[1]
+        sign flip | Z2^4 | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            rnn.weight_ih_l1[1]
+        sign flip | Z2^4 | rnn.weight_ih_l1[0] rnn.weight_hh_l1[0,1] rnn.bias_ih_l1[0] rnn.bias_hh_l1[0]
+            head.weight[1]
+    """,
+    ),
+    "gru": Case(
+        lambda: Recurrent(nn.GRU),
+        (2, 5, 3),
+        """
+        permutation | S(4) | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            head.weight[1]
+        sign flip | Z2^4 | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            head.weight[1]
+    """,
+    ),
+    "rnn_relu": Case(
+        lambda: Recurrent(nn.RNN, nonlinearity="relu"),
+        (2, 5, 3),
+        """
+        permutation | S(4) | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            head.weight[1]
+        positive rescaling | (R>0)^4 | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0]
+            rnn.bias_hh_l0[0] head.weight[1]
+    """,
+    ),
+    "autoencoder": Case(
+        lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3), nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)),
+        (4, 4),
+        """
+        double rotation | GL(3) | 2.weight[0] 2.bias[0] 3.weight[1]
+        permutation | S(6) | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(5) | 3.weight[0] 3.bias[0] 5.weight[1]
+        positive rescaling | (R>0)^6 | 0.weight[0] 0.bias[0] 2.weight[1]
+        sign flip | Z2^5 | 3.weight[0] 3.bias[0] 5.weight[1]
+    """,
+    ),
+    "vae": Case(
+        VAE,
+        (4, 4),
+        """
+        permutation | S(5) | enc.weight[0] enc.bias[0] mu.weight[1] logvar.weight[1]
+        permutation | S(3) | mu.weight[0] mu.bias[0] logvar.weight[0] logvar.bias[0] dec1.weight[1]
+        permutation | S(6) | dec1.weight[0] dec1.bias[0] dec2.weight[1]
+        sign flip | Z2^6 | dec1.weight[0] dec1.bias[0] dec2.weight[1]
+        positive rescaling | (R>0)^5 | enc.weight[0] enc.bias[0] mu.weight[1] logvar.weight[1]
+    """,
+    ),
+    "siamese": Case(
+        Siamese,
+        (4, 3),
+        """
+        rotation | O(4) | enc.2.weight[0] enc.2.bias[0]
+        permutation | S(5) | enc.0.weight[0] enc.0.bias[0] enc.2.weight[1]
+        sign flip | Z2^5 | enc.0.weight[0] enc.0.bias[0] enc.2.weight[1]
+    """,
+    ),
+    "tied_autoencoder": Case(
+        TiedAutoencoder,
+        (4, 4),
+        """
+        permutation | S(5) | w[0] b[0]
+        sign flip | Z2^5 | w[0] b[0]
+    """,
+    ),
+    "depthwise_separable": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 3, 1)
+        ),
+        (2, 2, 6, 6),
+        """
+        permutation | S(4) | 0.weight[0] 0.bias[0] 2.weight[0] 2.bias[0] 4.weight[1]
+        positive rescaling | (R>0)^4 | 0.weight[0] 0.bias[0] 2.weight[0]
+        positive rescaling | (R>0)^4 | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "grouped_conv": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 6, 1), nn.Tanh(), nn.Conv2d(6, 4, 3, groups=2), nn.ReLU(), nn.Conv2d(4, 3, 1)
+        ),
+        (2, 2, 6, 6),
+        """
+        permutation | S(2) | 0.weight[0] 0.bias[0] 2.weight[0] 2.bias[0] 4.weight[1]
+        permutation | S(3)^2 | 0.weight[0] 0.bias[0] 2.weight[1]
+        permutation | S(2)^2 | 2.weight[0] 2.bias[0] 4.weight[1]
+        sign flip | Z2^6 | 0.weight[0] 0.bias[0] 2.weight[0,1]
+        positive rescaling | (R>0)^4 | 2.weight[0] 2.bias[0] 4.weight[1]
+    """,
+    ),
+    "group_norm": Case(
+        lambda: nn.Sequential(nn.Conv2d(2, 6, 3), nn.GroupNorm(2, 6), nn.GELU(), nn.Conv2d(6, 3, 3)),
+        (2, 2, 8, 8),
+        """
+        permutation | S(2) | 0.weight[0] 0.bias[0] 1.weight[0] 1.bias[0] 3.weight[1]
+        permutation | S(3)^2 | 0.weight[0] 0.bias[0] 1.weight[0] 1.bias[0] 3.weight[1]
+        sign flip | Z2^2 | 0.weight[0] 0.bias[0] 1.weight[0]
+    """,
+    ),
+    "deep_sets": Case(
+        DeepSets,
+        (2, 4, 3),
+        """
+        double rotation | GL(4) | phi.2.weight[0] phi.2.bias[0] rho.0.weight[1]
+        permutation | S(5) | phi.0.weight[0] phi.0.bias[0] phi.2.weight[1]
+        permutation | S(6) | rho.0.weight[0] rho.0.bias[0] rho.2.weight[1]
+        positive rescaling | (R>0)^5 | phi.0.weight[0] phi.0.bias[0] phi.2.weight[1]
+        positive rescaling | (R>0)^6 | rho.0.weight[0] rho.0.bias[0] rho.2.weight[1]
+    """,
+    ),
+    "mixer": Case(
+        Mixer,
+        (2, 4, 3),
+        """
+        permutation | S(6) | embed.weight[0] embed.bias[0] n1.weight[0] n1.bias[0] n2.weight[0] n2.bias[0]
+            channels.0.weight[1] channels.2.weight[0] channels.2.bias[0] head.weight[1]
+        permutation | S(5) | tokens.0.weight[0] tokens.0.bias[0] tokens.2.weight[1]
+        permutation | S(7) | channels.0.weight[0] channels.0.bias[0] channels.2.weight[1]
+        rescaling | (R*)^6 | n2.weight[0] n2.bias[0] channels.0.weight[1]
+        rescaling | R* | n1.weight[] n1.bias[] tokens.0.weight[]
+        sign flip | Z2 | embed.weight[] embed.bias[] n1.bias[] n2.weight[] tokens.0.weight[] tokens.2.weight[]
+            tokens.2.bias[] channels.2.weight[] channels.2.bias[] head.weight[]
+    """,
+    ),
+    "equivariant": Case(
+        Equivariant,
+        (2, 4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[0] head.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[0] head.weight[1]
+    """,
+    ),
+    "circulant": Case(
+        Circulant,
+        (2, 4),
+        """
+        sign flip | Z2 | c[] head.weight[]
+    """,
+    ),
     "frozen": Case(Frozen, (4, 3), ""),
-    "shared": Case(Shared, (4, 3), ""),
-    "rms_stream": Case(lambda: RMSStream(explicit=False), (2, 4, 3), ""),
-    "rms_stream_written_out": Case(lambda: RMSStream(explicit=True), (2, 4, 3), ""),
-    "exact_norm": Case(ExactNorm, (4, 3), ""),
-    "plain_norm": Case(PlainNorm, (4, 3), ""),
+    "shared": Case(
+        Shared,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] layer.weight[0,1] layer.bias[0] c.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] layer.weight[0,1] layer.bias[0] c.weight[1]
+    """,
+    ),
+    "rms_stream": Case(
+        lambda: RMSStream(explicit=False),
+        (2, 4, 3),
+        """
+        rotation | O(6) | embed.weight[0] embed.bias[0] up.weight[1] down.weight[0] down.bias[0] head.weight[1]
+        permutation | S(5) | up.weight[0] up.bias[0] down.weight[1]
+    """,
+    ),
+    "rms_stream_written_out": Case(
+        lambda: RMSStream(explicit=True),
+        (2, 4, 3),
+        """
+        rotation | O(6) | embed.weight[0] embed.bias[0] up.weight[1] down.weight[0] down.bias[0] head.weight[1]
+        permutation | S(5) | up.weight[0] up.bias[0] down.weight[1]
+    """,
+    ),
+    "exact_norm": Case(
+        ExactNorm,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] c.weight[1]
+        scale invariance | R>0 | a.weight[]
+    """,
+    ),
+    "plain_norm": Case(
+        PlainNorm,
+        (4, 3),
+        """
+        rotation fixing ones | O(4) | a.weight[0] a.bias[0] c.weight[1]
+        sign flip | Z2 | a.weight[] a.bias[] c.weight[]
+    """,
+    ),
     "positions": Case(Positions, (4, 3), ""),
-    "sliced": Case(Sliced, (4, 3), ""),
-    "hadamard": Case(Hadamard, (4, 4), ""),
-    "mha": Case(lambda: nn.TransformerEncoderLayer(6, 2, 5, batch_first=True), (2, 3, 6), ""),
-    "residual_linear": Case(lambda: nn.Sequential(nn.Linear(3, 5), Residual(nn.Linear(5, 5)), nn.Linear(5, 2)), (4, 3), ""),
+    "sliced": Case(
+        Sliced,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        permutation | S(3) | a.weight[0] a.bias[0] c.weight[1]
+        positive rescaling | (R>0)^3 | a.weight[0] a.bias[0] c.weight[1]
+        sign flip | Z2^5 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "hadamard": Case(
+        Hadamard,
+        (4, 4),
+        """
+        rescaling | (R*)^4 | u[0] w[0]
+    """,
+    ),
+    "mha": Case(
+        lambda: nn.TransformerEncoderLayer(6, 2, 5, batch_first=True),
+        (2, 3, 6),
+        """
+        double rotation | GL(3)^2 | self_attn.in_proj_weight[0] self_attn.in_proj_bias[0]
+        double rotation | GL(3)^2 | self_attn.in_proj_weight[0] self_attn.in_proj_bias[0] self_attn.out_proj.weight[1]
+        permutation | S(2) | self_attn.in_proj_weight[0] self_attn.in_proj_bias[0] self_attn.out_proj.weight[1]
+        permutation | S(5) | linear1.weight[0] linear1.bias[0] linear2.weight[1]
+        positive rescaling | (R>0)^5 | linear1.weight[0] linear1.bias[0] linear2.weight[1]
+        sign flip | Z2 | linear1.weight[] linear2.weight[] linear2.bias[] norm1.weight[] norm1.bias[] norm2.weight[]
+    """,
+    ),
+    "residual_linear": Case(
+        lambda: nn.Sequential(nn.Linear(3, 5), Residual(nn.Linear(5, 5)), nn.Linear(5, 2)),
+        (4, 3),
+        """
+        double rotation | GL(5) | 0.weight[0] 0.bias[0] 1.inner.weight[0,1] 1.inner.bias[0] 2.weight[1]
+    """,
+    ),
 }

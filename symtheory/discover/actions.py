@@ -181,7 +181,9 @@ class Permutation(Element):
     order: Tensor
 
     def _on(self, flat: Tensor, power: int) -> Tensor:
-        return torch.take_along_dim(flat, self.order[:, :, None], dim=1) if len(self.order) > 1 else flat[:, self.order[0]]
+        return (
+            torch.take_along_dim(flat, self.order[:, :, None], dim=1) if len(self.order) > 1 else flat[:, self.order[0]]
+        )
 
 
 @dataclass(frozen=True, eq=False)

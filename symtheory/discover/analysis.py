@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from symtheory.discover import rules_layers, rules_recurrent  # noqa: F401  (they register rules)
 from symtheory.discover.rules import RULES, Stack, Step, join
@@ -40,9 +40,7 @@ class Analysis:
 
 def varies(tensor: Tensor) -> list[bool]:
     """Along which axes a tensor's entries differ."""
-    return [
-        n > 1 and not bool((tensor == tensor.narrow(k, 0, 1)).all()) for k, n in enumerate(tensor.shape)
-    ]
+    return [n > 1 and not bool((tensor == tensor.narrow(k, 0, 1)).all()) for k, n in enumerate(tensor.shape)]
 
 
 def analyse(trace: Trace, movable: set[str]) -> Analysis:
@@ -74,7 +72,7 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
         if node.op == "placeholder":
             env[node] = _placeholder(trace, movable, fixed, algebra, node, values)
         elif node.op == "output":
-            for result in torch.utils._pytree.tree_leaves(resolve(node.args, env)):
+            for result in tree_leaves(resolve(node.args, env)):
                 for v in result.parts if isinstance(result, Stack) else [result]:
                     if isinstance(v, Value):
                         algebra.settle(v)
@@ -122,7 +120,7 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
     name = name_of(node)
     args, kwargs = resolve(node.args, env), resolve(node.kwargs, env)
     shape = shape_of(node.meta.get("val"))
-    step = Step(algebra, node, shape)
+    step = Step(algebra, node, shape, node.name)
     if name not in STACKED:
         args = [_joined(step, a) for a in args]
         kwargs = {k: _joined(step, a) for k, a in kwargs.items()}
@@ -135,7 +133,7 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
             why = f"an unusual call of {node.target}: {error}"
     else:
         why = f"no rule for {node.target}"
-    tensors = [v for v in torch.utils._pytree.tree_leaves([args, kwargs]) if isinstance(v, Value | Stack)]
+    tensors = [v for v in tree_leaves([args, kwargs]) if isinstance(v, Value | Stack)]
     operands = [join(step, v) for v in tensors]
     if any(not v.fixed for v in operands):
         gaps.append(Gap(node.name, why, _feeding(trace, node)))

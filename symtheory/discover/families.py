@@ -136,7 +136,7 @@ class Family:
         return tuple(self.shapes)
 
     @property
-    def number(self) -> float:
+    def number(self) -> int | float:
         """Number of mirrors of single reflections; infinite for rotations."""
         if self.kind == PERMUTATION:
             return self.copies * comb(self.degree, 2)

@@ -115,7 +115,8 @@ class SymmetryReport:
             for b in self.blocked
         ]
         lines += [
-            f"not confirmed: {f.group} ({f.kind}) of {f.where} changes the outputs by {f.residual:.1e}" for f in self.rejected
+            f"not confirmed: {f.group} ({f.kind}) of {f.where} changes the outputs by {f.residual:.1e}"
+            for f in self.rejected
         ]
         if self.unused:
             lines.append(f"no effect on the outputs: {', '.join(self.unused)}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -34,16 +34,17 @@ class Step:
         algebra: The abstract operations.
         node: The node.
         shape: Its shape, or those of its several results.
+        key: Name under which it makes spaces.
     """
 
     algebra: Algebra
     node: Node
     shape: Any
+    key: Hashable
 
-    @property
-    def key(self) -> str:
-        """Name under which the node makes spaces."""
-        return self.node.name
+    def part(self, k: int) -> Step:
+        """The same step under a key of its own."""
+        return replace(self, key=(self.key, k))
 
 
 Rule = Callable[..., Any]
@@ -406,5 +407,3 @@ def triangle(step: Step, x: Value, *_: Any) -> Value:
         a.spaces.pin(s, "masked by position")
     a.restrict(x)
     return x
-
-

@@ -16,7 +16,7 @@ from symtheory.discover.values import Algebra, Value
 
 @rule("linear")
 def linear(step: Step, x: Value, weight: Value, bias: Value | None = None) -> Value:
-    """x W^T + b."""
+    """X W^T + b."""
     a = step.algebra
     batch = [f"b{k}" for k in range(len(x.axes) - 1)]
     out = a.contract(step.key, [x, weight], [[*batch, "i"], ["o", "i"]], [*batch, "o"])
@@ -199,7 +199,9 @@ def layer_norm(step: Step, x: Value, shape: Sequence[int], weight: Value | None 
 
 
 @rule("rms_norm")
-def rms_norm(step: Step, x: Value, shape: Sequence[int], weight: Value | None = None, eps: float | None = None) -> Value:
+def rms_norm(
+    step: Step, x: Value, shape: Sequence[int], weight: Value | None = None, eps: float | None = None
+) -> Value:
     """Rotations of the normalised axis survive; without an epsilon given, PyTorch takes that of the type."""
     dims = list(range(len(x.axes) - len(shape), len(x.axes)))
     return affine(step, normalise(step, x, dims, mixing=LINEAR, exact=eps == 0), weight, None)
@@ -334,5 +336,3 @@ def distances(step: Step, x: Value, y: Value, p: float = 2.0, *_: Any) -> Value:
     a.zero(x, real=True, sign=False)
     a.zero(y, real=True, sign=False)
     return a.contract(step.key, [x, y], [[*batch, "t", "d"], [*batch, "s", "d"]], [*batch, "t", "s"])
-
-

@@ -56,9 +56,7 @@ def indexed_later(node: Node, dim: int) -> bool:
         if name in INDEXING:
             default = 1 if name in {"split", "chunk", "split_with_sizes", "tensor_split"} else 0
             where = user.args[default] if len(user.args) > default and name in {"select", "slice"} else None
-            if name in {"select", "slice"}:
-                where = user.args[1] if len(user.args) > 1 else 0
-            elif name == "unbind":
+            if name in {"select", "slice"} or name == "unbind":
                 where = user.args[1] if len(user.args) > 1 else 0
             else:
                 where = user.args[2] if len(user.args) > 2 else user.kwargs.get("dim", 0)
@@ -350,12 +348,5 @@ def pad(step: Step, x: Value, widths: Sequence[int], *args: Any, **_: Any) -> Va
     for k, (low, high) in enumerate(zip(widths[::2], widths[1::2], strict=True)):
         if low or high:
             d = len(x.axes) - 1 - k
-            v = index_along(_Sub(step, k), v, d)  # type: ignore[arg-type]
+            v = index_along(step.part(k), v, d)
     return v
-
-
-class _Sub:
-    """A step under a key of its own."""
-
-    def __init__(self, step: Step, k: int) -> None:
-        self.algebra, self.node, self.shape, self.key = step.algebra, step.node, step.shape, (step.key, k)

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from torch.fx import Node
 
-from symtheory.discover.rules import Stack, Step, generic, odd, rule, homogeneous
+from symtheory.discover.rules import Stack, Step, generic, homogeneous, odd, rule
 from symtheory.discover.rules_layers import linear
 from symtheory.discover.rules_layout import name_of
+from symtheory.discover.spaces import layout
 from symtheory.discover.values import Value
 
 
-def _state(step: Step, key: Any, size: int) -> Value:
+def _state(step: Step, key: Hashable, size: int) -> Value:
     """A hidden state with a scale to be found."""
     a = step.algebra
-    space = a.spaces.atom((step.key, *key), size)
+    space = a.spaces.atom((step.key, key), size)
     forms = {}
     if a.final:
         for b in Value((space,)).blocks():
-            from symtheory.discover.spaces import layout
-
             atoms = layout(space)[b[0]][0]
             v = a.scales.variable(atoms)
-            forms[b] = {(v, (0,) * len(atoms)): 1}
+            forms[b] = {(v, (0,) * len(atoms)): Fraction(1)}
     return a.value([space], forms)
 
 
 def lstm_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]) -> list[Value]:
-    """c' = f c + i g, h' = o tanh(c')."""
+    """C' = f c + i g, h' = o tanh(c')."""
     a = step.algebra
     h, c = state
     gates = a.add([linear(step, x, weights[0], *weights[2:3]), linear(step, h, weights[1], *weights[3:4])])
@@ -41,7 +41,7 @@ def lstm_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]
 
 
 def gru_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]) -> list[Value]:
-    """n = tanh(W x + r (U h + b)), h' = (1 - z) n + z h."""
+    """N = tanh(W x + r (U h + b)), h' = (1 - z) n + z h."""
     a = step.algebra
     (h,) = state
     n = h.shape[0]
@@ -54,7 +54,7 @@ def gru_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value])
 
 
 def plain_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]) -> list[Value]:
-    """h' = tanh or relu of W x + U h + b."""
+    """H' = tanh or relu of W x + U h + b."""
     a = step.algebra
     pre = a.add([linear(step, x, weights[0], *weights[2:3]), linear(step, state[0], weights[1], *weights[3:4])])
     return [homogeneous(step, pre) if "relu" in name_of(step.node) else odd(step, pre)]
@@ -91,7 +91,7 @@ def recurrent(step: Step, x: Value, initial: Any, weights: Sequence[Value], *arg
                     a.spaces.pin(v.axes[-1], "a given initial state")
                     a.spaces.unify(v.axes[-1], state[j].axes[0])
                     a.zero(state[j])
-            new = cell(_Named(step, k), x, state, own)  # type: ignore[arg-type]
+            new = cell(step.part(k), x, state, own)
             for before, after in zip(state, new, strict=True):
                 a.add([before, after])
             outs.append(new[0])
@@ -110,10 +110,3 @@ def recurrent(step: Step, x: Value, initial: Any, weights: Sequence[Value], *arg
             parts.append(v)
         results.append(Stack(0, tuple(parts)))
     return results
-
-
-class _Named:
-    """A step under a key for one layer and direction."""
-
-    def __init__(self, step: Step, k: int) -> None:
-        self.algebra, self.node, self.shape, self.key = step.algebra, step.node, step.shape, (step.key, k)

@@ -83,7 +83,9 @@ def discover(
     )
 
 
-def measured(analysis: Analysis, traced: Trace, bench: Bench, generator: torch.Generator) -> tuple[list[Family], list[Family]]:
+def measured(
+    analysis: Analysis, traced: Trace, bench: Bench, generator: torch.Generator
+) -> tuple[list[Family], list[Family]]:
     """Candidates that hold, and those that do not.
 
     Args:

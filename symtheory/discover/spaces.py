@@ -84,14 +84,14 @@ def layout(space: Space) -> list[Term]:
     if space.is_sum:
         terms, offset = [], 0
         for part in space.parts:
-            terms += [(atoms, index + offset) for atoms, index in layout(part)]
+            terms += [(atoms, np.asarray(index + offset)) for atoms, index in layout(part)]
             offset += part.size
         return terms
     head, *tail = space.parts
     rest = layout(head)
     for part in tail:
         rest = [
-            (a + b, i[(...,) + (None,) * j.ndim] * part.size + j) for a, i in rest for b, j in layout(part)
+            (a + b, np.asarray(i[(...,) + (None,) * j.ndim] * part.size + j)) for a, i in rest for b, j in layout(part)
         ]
     return rest
 

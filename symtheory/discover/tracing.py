@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
+from torch.utils._pytree import tree_leaves
 
 from symtheory.discover.rules_layout import name_of
 from symtheory.errors import SymtheoryError
@@ -126,7 +127,9 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_meta:
             raise SymtheoryError(
-                "parameters with values", f"{name!r} on the meta device", "materialise it, e.g. model.to_empty(device='cpu')"
+                "parameters with values",
+                f"{name!r} on the meta device",
+                "materialise it, e.g. model.to_empty(device='cpu')",
             )
     whole = model if loss is None else _WithLoss(model, loss)
     prefix = "" if loss is None else "model."
@@ -138,7 +141,9 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
         except Exception as error:
             shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in example_inputs]
             raise SymtheoryError(
-                "example inputs on which the model runs", f"{shapes}: {_first_line(error)}", "check their number and shapes"
+                "example inputs on which the model runs",
+                f"{shapes}: {_first_line(error)}",
+                "check their number and shapes",
             ) from error
         program, gaps = _export(whole, tuple(example_inputs))
         graph = program.graph
@@ -170,7 +175,7 @@ def _read(program: Any, graph: Graph, model: nn.Module, prefix: str, inputs: Seq
     tensors |= {n: t for n, t in program.constants.items() if isinstance(t, Tensor)}
     trained = {id(p): p.requires_grad for p in model.parameters()}
     held = dict(model.named_parameters(remove_duplicate=False))
-    flat = list(torch.utils._pytree.tree_leaves(tuple(inputs)))
+    flat = list(tree_leaves(tuple(inputs)))
     found = Trace(graph, {}, {}, {}, gaps=gaps)
     # a tied tensor has several names; the module's own list has the first of them
     first = {id(p): n for n, p in model.named_parameters()}

@@ -308,9 +308,11 @@ class Algebra:
             self.settle(v)
         values = self.align(values)
         axes, blocks = self.join(values)
-        carried: dict[int, int] = {k: sum(v.axes[k].size > 1 and not v.fixed for v in values) for k in range(len(axes))}
-        shared = [axes[k] for k, n in carried.items() if n > 1 or any(p != 1 and v.axes[k].size > 1 and not v.fixed
-                                                                     for v, p in zip(values, powers, strict=True))]  # fmt: skip
+        shared = []
+        for k, s in enumerate(axes):
+            bearing = [p for p, v in zip(powers, values, strict=True) if v.axes[k].size > 1 and not v.fixed]
+            if len(bearing) > 1 or any(p != 1 for p in bearing):
+                shared.append(s)
         square = sum(p for p, v in zip(powers, values, strict=True) if not v.fixed) == 2
         pairing = frozenset()
         if square and all(p in {1, 2} for p in powers):
@@ -347,7 +349,7 @@ class Algebra:
                     if find(s) not in summed:
                         self.spaces.restrict(s, ENTRYWISE)
         for label, s in space.items():
-            if label in out and uses[label] > 1 or uses[label] > 2:
+            if (label in out and uses[label] > 1) or uses[label] > 2:
                 self.spaces.restrict(s, ENTRYWISE)
             elif label not in out and uses[label] < 2:
                 self.spaces.restrict(s, FIXES_ONES)
@@ -422,6 +424,13 @@ def _block_atoms(axes: Sequence[Space], block: Key) -> list[Space]:
 
 def regroup(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """Runs of old and new axes with equal numbers of entries.
+
+    Args:
+        old: Sizes before.
+        new: Sizes after, with the same product.
+
+    Returns:
+        Pairs of axis numbers before and after.
 
     >>> regroup((2, 12), (2, 3, 4))
     [([0], [0]), ([1], [1, 2])]

@@ -195,6 +195,31 @@ def test_an_operation_without_a_rule_is_a_gap_and_the_rest_is_found() -> None:
     assert "no rule for aten.median" in gap.why
 
 
+class Around(nn.Module):
+    """A submodule whose control flow depends on the data, beside and after ordinary layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.branch, self.b, self.c = nn.Linear(3, 2), Branching(), nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.branch(self.a(x)) + self.c(torch.tanh(self.b(x)))
+
+
+def test_a_submodule_that_does_not_trace_is_a_gap_and_the_rest_is_found() -> None:
+    model = Around()
+    found = discover(model, torch.randn(2, 3))
+    assert [(f.group, f.names) for f in found.families] == [
+        ("S(5)", ("b.weight", "b.bias", "c.weight")),
+        ("Z2^5", ("b.weight", "b.bias", "c.weight")),
+    ]
+    (gap,) = found.gaps
+    assert gap.where == "submodule 'branch'"
+    assert gap.tensors == ("branch.a.weight", "branch.a.bias")
+    assert model(torch.ones(1, 3)).shape == (1, 2)
+    assert "forward" not in vars(model.branch)
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = BANK["vgg"].model().train()
     before = {n: t.clone() for n, t in model.state_dict().items()}
@@ -259,7 +284,7 @@ class Branching(nn.Module):
     [
         (Meta(), torch.ones(1, 2), r"expected parameters with values, got 'a.weight' on the meta device"),
         (nn.Linear(2, 2), torch.ones(1, 3), r"expected example inputs on which the model runs, got \[\(1, 3\)\]"),
-        (Branching(), torch.ones(1, 2), "expected a model that torch.export can trace"),
+        (Branching(), torch.ones(1, 2), "expected a model that torch.export can trace, but for some submodules"),
     ],
 )
 def test_bad_input_is_told_in_one_error(model: nn.Module, x: Tensor, match: str) -> None:

@@ -13,7 +13,7 @@ from symtheory.discover import rules_layers, rules_recurrent  # noqa: F401  (the
 from symtheory.discover.rules import RULES, Stack, Step, join
 from symtheory.discover.rules_layout import name_of
 from symtheory.discover.spaces import ENTRYWISE, Spaces
-from symtheory.discover.tracing import Gap, Trace, is_getitem, resolve
+from symtheory.discover.tracing import Gap, Trace, is_getitem, is_opaque, resolve
 from symtheory.discover.values import Algebra, Value
 
 #: Rules that take stacks as they are.
@@ -135,7 +135,7 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
         why = f"no rule for {node.target}"
     tensors = [v for v in tree_leaves([args, kwargs]) if isinstance(v, Value | Stack)]
     operands = [join(step, v) for v in tensors]
-    if any(not v.fixed for v in operands):
+    if any(not v.fixed for v in operands) and not is_opaque(node):
         gaps.append(Gap(node.name, why, _feeding(trace, node)))
     for v in operands:
         for s in v.axes:

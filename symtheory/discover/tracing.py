@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves
 
+from symtheory.discover.opaque import Opaque, export, first_line
 from symtheory.discover.rules_layout import name_of
 from symtheory.errors import SymtheoryError
 
@@ -49,7 +50,7 @@ class Trace:
         movable: Names that symmetries may change: trainable parameters, running statistics.
         parameters: Names of all parameters.
         frozen: Names of parameters with ``requires_grad`` false.
-        gaps: Submodules that did not trace.
+        opaque: Submodules that did not trace, kept alive for the graph to run.
     """
 
     graph: Graph
@@ -59,7 +60,13 @@ class Trace:
     movable: set[str] = field(default_factory=set)
     parameters: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
+    opaque: list[Opaque] = field(default_factory=list)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """One for each submodule that did not trace."""
+        return [Gap(f"submodule {o.name!r}", f"it does not trace: {o.why}", tuple(f"{o.name}.{n}" for n, _ in
+                    o.module.named_parameters())) for o in self.opaque]  # fmt: skip
 
 
 class _WithLoss(nn.Module):
@@ -142,41 +149,27 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
             shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in example_inputs]
             raise SymtheoryError(
                 "example inputs on which the model runs",
-                f"{shapes}: {_first_line(error)}",
+                f"{shapes}: {first_line(error)}",
                 "check their number and shapes",
             ) from error
-        program, gaps = _export(whole, tuple(example_inputs))
+        program, opaque = export(whole, tuple(example_inputs))
         graph = program.graph
         if not functional(graph):
             program = program.run_decompositions({})
             graph = program.graph
-    return _read(program, graph, whole, prefix, example_inputs, gaps)
+    return _read(program, graph, whole, prefix, example_inputs, opaque)
 
 
-def _first_line(error: BaseException) -> str:
-    """An error's message, short."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
-
-
-def _export(model: nn.Module, inputs: tuple) -> tuple[Any, list[Gap]]:
-    """The exported program."""
-    try:
-        return torch.export.export(model, inputs, strict=False), []
-    except Exception as error:
-        raise SymtheoryError(
-            "a model that torch.export can trace", _first_line(error), "make its control flow independent of the data"
-        ) from error
-
-
-def _read(program: Any, graph: Graph, model: nn.Module, prefix: str, inputs: Sequence[Any], gaps: list[Gap]) -> Trace:
+def _read(
+    program: Any, graph: Graph, model: nn.Module, prefix: str, inputs: Sequence[Any], opaque: list[Opaque]
+) -> Trace:
     """Names and values of the placeholders."""
     tensors: dict[str, Tensor] = {n: t.detach() for n, t in program.state_dict.items()}
     tensors |= {n: t for n, t in program.constants.items() if isinstance(t, Tensor)}
     trained = {id(p): p.requires_grad for p in model.parameters()}
     held = dict(model.named_parameters(remove_duplicate=False))
     flat = list(tree_leaves(tuple(inputs)))
-    found = Trace(graph, {}, {}, {}, gaps=gaps)
+    found = Trace(graph, {}, {}, {}, opaque=opaque)
     # a tied tensor has several names; the module's own list has the first of them
     first = {id(p): n for n, p in model.named_parameters()}
 
@@ -221,3 +214,8 @@ def resolve(argument: Any, env: Mapping[Node, Any]) -> Any:
 def is_getitem(node: Node) -> bool:
     """Whether a node picks one of several results."""
     return node.target is operator.getitem
+
+
+def is_opaque(node: Node) -> bool:
+    """Whether a node stands for a submodule that did not trace."""
+    return str(node.target).startswith("symtheory.opaque")

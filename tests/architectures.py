@@ -214,6 +214,34 @@ class SoftMoE(nn.Module):
         return (torch.softmax(self.gate(x), dim=-1).unsqueeze(-1) * y).sum(dim=1)
 
 
+class ExpertList(nn.Module):
+    """Experts in modules of their own, weighted one by one or stacked."""
+
+    def __init__(self, stacked: bool) -> None:
+        super().__init__()
+        self.stacked, self.gate = stacked, nn.Linear(3, 2)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        g = torch.softmax(self.gate(x), dim=-1)
+        if self.stacked:
+            return (g.unsqueeze(-1) * torch.stack([e(x) for e in self.experts], dim=1)).sum(dim=1)
+        return sum(g[:, i : i + 1] * e(x) for i, e in enumerate(self.experts))  # type: ignore[return-value]
+
+
+class HeadList(nn.Module):
+    """Attention heads in modules of their own, concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.ModuleList(nn.Linear(4, 3) for _ in range(3)) for _ in range(2))
+        self.out = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = [torch.softmax(q(x) @ k(x).mT, dim=-1) @ v(x) for q, k, v in self.heads]
+        return self.out(torch.cat(mixed, dim=-1))
+
+
 class Recurrent(nn.Module):
     """A recurrent layer and a head on its last state."""
 
@@ -664,6 +692,39 @@ BANK: dict[str, Case] = {
         permutation | S(4) | w1[0] w2[0] gate.weight[0] gate.bias[0]
         permutation | S(5)^4 | w1[2] w2[1]
         positive rescaling | (R>0)^20 | w1[0,2] w2[0,1]
+    """,
+    ),
+    "expert_list": Case(
+        lambda: ExpertList(stacked=False),
+        (4, 3),
+        """
+        permutation | S(4) | experts.0.0.weight[0] experts.0.0.bias[0] experts.0.2.weight[1]
+        permutation | S(4) | experts.1.0.weight[0] experts.1.0.bias[0] experts.1.2.weight[1]
+        permutation | S(2) | gate.weight[0] gate.bias[0] experts.0.0.weight[] experts.0.0.bias[] experts.0.2.weight[]
+            experts.0.2.bias[] experts.1.0.weight[] experts.1.0.bias[] experts.1.2.weight[] experts.1.2.bias[]
+    """,
+    ),
+    "expert_list_stacked": Case(
+        lambda: ExpertList(stacked=True),
+        (4, 3),
+        """
+        permutation | S(4) | experts.0.0.weight[0] experts.0.0.bias[0] experts.0.2.weight[1]
+        permutation | S(4) | experts.1.0.weight[0] experts.1.0.bias[0] experts.1.2.weight[1]
+        permutation | S(2) | gate.weight[0] gate.bias[0] experts.0.0.weight[] experts.0.0.bias[] experts.0.2.weight[]
+            experts.0.2.bias[] experts.1.0.weight[] experts.1.0.bias[] experts.1.2.weight[] experts.1.2.bias[]
+    """,
+    ),
+    "head_list": Case(
+        HeadList,
+        (2, 4, 4),
+        """
+        double rotation | GL(3) | heads.0.0.weight[0] heads.0.0.bias[0] heads.0.1.weight[0] heads.0.1.bias[0]
+        double rotation | GL(3) | heads.1.0.weight[0] heads.1.0.bias[0] heads.1.1.weight[0] heads.1.1.bias[0]
+        double rotation | GL(3) | heads.0.2.weight[0] heads.0.2.bias[0] out.weight[1]
+        double rotation | GL(3) | heads.1.2.weight[0] heads.1.2.bias[0] out.weight[1]
+        permutation | S(2) | heads.0.0.weight[] heads.0.0.bias[] heads.0.1.weight[] heads.0.1.bias[] heads.0.2.weight[]
+            heads.0.2.bias[] heads.1.0.weight[] heads.1.0.bias[] heads.1.1.weight[] heads.1.1.bias[]
+            heads.1.2.weight[] heads.1.2.bias[] out.weight[1]
     """,
     ),
     "lstm": Case(

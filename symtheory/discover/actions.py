@@ -7,7 +7,7 @@ a coordinate inside a head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -99,21 +99,19 @@ class Action:
         fibre: Sizes of the fibre's atoms.
         roles: Name to the blocks it touches and the roles in each.
         sizes: Sizes of the atoms that make up a joint unit.
+        units: For exchanges of whole tensors, the tensors of each unit.
     """
 
     degree: int
     fibre: tuple[int, ...]
     roles: Mapping[str, tuple[tuple[Block, tuple[Role, ...]], ...]]
     sizes: tuple[int, ...] = field(default=())
+    units: tuple[tuple[str, ...], ...] = ()
 
     @property
     def copies(self) -> int:
         """Number of elements chosen independently."""
         return prod(self.fibre)
-
-    def entries(self) -> dict[str, int]:
-        """Number of entries touched in each tensor."""
-        return {name: sum(prod(b.sizes) for b, _ in parts) for name, parts in self.roles.items()}
 
     def rank(self, normals: int = 1) -> int:
         r"""Rank of the mirror of one reflection in this many normals (a transposition and a flip have one).
@@ -131,18 +129,32 @@ class Action:
                     count += prod(block.sizes) // own * (n ** len(odd) - t ** len(odd)) // 2
         return count
 
-    def apply(self, name: str, tensor: Tensor, element: Element) -> Tensor:
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Unit and position of every tensor that is exchanged as a whole."""
+        return {name: (k, j) for k, unit in enumerate(self.units) for j, name in enumerate(unit)}
+
+    @property
+    def names(self) -> set[str]:
+        """All tensors touched."""
+        return {*self.roles, *self.places}
+
+    def apply(self, name: str, fetch: Callable[[str], Tensor], element: Element) -> Tensor:
         """One tensor after the action of a group element.
 
         Args:
             name: Name of the tensor.
-            tensor: Its values.
+            fetch: The value of a tensor, by name.
             element: Permutations, scales or matrices, one for each point of the fibre.
 
         Returns:
             A new tensor, or the same object if it is not touched.
         """
-        parts = self.roles.get(name, ())
+        if name in self.places:
+            k, position = self.places[name]
+            order = element.act(torch.arange(self.degree), Role((0,)))
+            return fetch(self.units[int(order[k])][position])
+        tensor, parts = fetch(name), self.roles.get(name, ())
         if not parts:
             return tensor
         out = tensor if all(b.whole for b, _ in parts) else tensor.clone()

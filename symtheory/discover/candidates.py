@@ -10,6 +10,7 @@ from math import prod
 
 from symtheory.discover.actions import Action, Block, Role, block_of
 from symtheory.discover.analysis import Analysis
+from symtheory.discover.exchanges import Exchange, exchanges
 from symtheory.discover.families import CENTRED, DOUBLE, PERMUTATION, POSITIVE, RESCALING, ROTATION, SCALE, SIGN, Family
 from symtheory.discover.scales import Echelon, Vector, primitive
 from symtheory.discover.spaces import ENTRYWISE, LINEAR, Space
@@ -23,12 +24,15 @@ class Candidate:
 
     Attributes:
         family: The family.
-        covers: Smaller candidates that it makes redundant if it is found.
+        covers: Labels of smaller candidates that it makes redundant if it is found.
+        label: What it is called in the ``covers`` of others.
+        guess: Whether it was only guessed from equal branches; then it is no news if it fails.
     """
 
     family: Family
     covers: tuple[object, ...]
     label: object
+    guess: bool = False
 
 
 class Candidates:
@@ -61,6 +65,23 @@ class Candidates:
             roles = self._roles(atom, fibre, {})
             yield Candidate(self._family(PERMUTATION, (atom,), fibre, roles), (), (PERMUTATION, atom))
         yield from self._scales()
+        for exchange in exchanges(self.trace, self.analysis):
+            yield self._exchange(exchange)
+
+    def _exchange(self, exchange: Exchange) -> Candidate:
+        """Equal branches that change places; found with the axes that count them, they need no second try without."""
+        parameters = set(self.trace.parameters)
+        order = [n for n in self.trace.tensors if n in exchange.axes]
+        family = Family(
+            PERMUTATION,
+            exchange.action,
+            {n: exchange.axes[n] for n in order},
+            {n: tuple(self.trace.tensors[n].shape) for n in order if n in parameters},
+            tuple(n for n in order if n not in parameters),
+            exchange.units[0][0],
+        )
+        label = ("exchange", exchange.units)
+        return Candidate(family, (label,), label, guess=True)
 
     def _fibre(self, atom: Space) -> tuple[Space, ...]:
         """Atoms that come with this one wherever it is, in the order of its first tensor."""

@@ -62,10 +62,12 @@ class GroupMirror(Mirror):
     def rank(self) -> int:
         """Dimension of the image of $P$, from the trace of the reflection."""
         inside = {name: parts for name, parts in self.action.roles.items() if name in self.shapes}
-        return Action(self.action.degree, self.action.fibre, inside).rank(self.normals)
+        whole = sum(prod(self.shapes[name]) for name in (self.action.units or ((),))[0])
+        return whole + Action(self.action.degree, self.action.fibre, inside).rank(self.normals)
 
     def _project(self, params: Params) -> Params:
-        return {name: (p - self.action.apply(name, p, self.reflection)) / 2 for name, p in params.items()}
+        fetch = params.__getitem__
+        return {name: (p - self.action.apply(name, fetch, self.reflection)) / 2 for name, p in params.items()}
 
     def reflect(self, params: Params) -> Params:  # type: ignore[override]
         """Apply the reflection itself.
@@ -77,7 +79,8 @@ class GroupMirror(Mirror):
             All parameters given; untouched tensors are the same objects.
         """
         touched = self._touched(params)
-        return {n: self.action.apply(n, p, self.reflection) if n in touched else p for n, p in params.items()}
+        fetch = touched.__getitem__
+        return {n: self.action.apply(n, fetch, self.reflection) if n in touched else p for n, p in params.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +183,7 @@ class Family:
         Returns:
             All tensors given; untouched ones are the same objects.
         """
-        return {name: self.action.apply(name, t, element) for name, t in tensors.items()}
+        return {name: self.action.apply(name, tensors.__getitem__, element) for name in tensors}
 
     def mirror(self, i: int = 0, j: int = 1, *, copy: int = 0, normals: Tensor | None = None) -> GroupMirror:
         """One mirror of the family.

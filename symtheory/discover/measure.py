@@ -115,7 +115,7 @@ class Bench:
             value = values[node]
             if isinstance(value, _Changed):
                 assert change is not None
-                return change(value.name, self.point(value.name))
+                return change(value.name, self.point)
             return value
         return known[node] if node in known else self.point(self.trace.names[node.name])
 
@@ -131,7 +131,7 @@ class Bench:
         """Relative change of the outputs when some tensors change.
 
         Args:
-            change: New value of a tensor, from its name and value.
+            change: New value of a tensor, from its name and a function that gives the values by name.
             touched: Names of the tensors that change.
 
         Returns:
@@ -143,7 +143,7 @@ class Bench:
         return max(returned, distance(after[last], self._base[last]) if last in after else 0.0)
 
 
-Change = Callable[[str, Tensor], Tensor]
+Change = Callable[[str, Callable[[str], Tensor]], Tensor]
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,14 @@ def move(order: list[int], name: str, args: Sequence[Any]) -> list[int]:
     if name == "permute":
         dims = args[0] if isinstance(args[0], list | tuple) else args
         return [order[d % n] for d in dims]
-    if name in {"transpose", "swapaxes", "t", "numpy_T"}:
-        i, j = args[:2] if name in {"transpose", "swapaxes"} else (0, 1)
+    if name in {"transpose", "swapaxes", "t", "mT"}:
+        i, j = args[:2] if name in {"transpose", "swapaxes"} else (-2, -1)
         out = list(order)
         if n > 1:
             out[i % n], out[j % n] = out[j % n], out[i % n]
         return out
+    if name == "numpy_T":
+        return order[::-1]
     if name == "movedim":
         source, target = ([d] if isinstance(d, int) else list(d) for d in args[:2])
         rest = [k for k in range(n) if k not in {s % n for s in source}]
@@ -78,7 +80,7 @@ def indexed_later(node: Node, dim: int) -> bool:
     return False
 
 
-@rule("permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "unsqueeze")
+@rule("permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "unsqueeze", "mT")
 def rename(step: Step, x: Value | Stack, *args: Any) -> Value | Stack:
     """Axes in another order, or one more."""
     a, name = step.algebra, name_of(step.node)

@@ -105,19 +105,18 @@ def measured(
         if candidate.label in covered or not family.shapes:
             continue
         element = family.element(generator)
-        touched = set(family.action.roles)
-        residual = bench.residual(partial(_moved, family, element), touched)
+        residual = bench.residual(partial(_moved, family, element), family.action.names)
         if residual <= TOLERANCE:
             found.append(replace(family, residual=residual))
             covered.update(candidate.covers)
-        else:
+        elif not candidate.guess:
             rejected.append(replace(family, residual=residual))
     return found, rejected
 
 
-def _moved(family: Family, element: Element, name: str, tensor: Tensor) -> Tensor:
+def _moved(family: Family, element: Element, name: str, fetch: Callable[[str], Tensor]) -> Tensor:
     """A tensor after the action of an element."""
-    return family.action.apply(name, tensor, element)
+    return family.action.apply(name, fetch, element)
 
 
 def signature(family: Family) -> tuple:

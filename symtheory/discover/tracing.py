@@ -157,6 +157,7 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
         if not functional(graph):
             program = program.run_decompositions({})
             graph = program.graph
+        graph.eliminate_dead_code()
     return _read(program, graph, whole, prefix, example_inputs, opaque)
 
 

@@ -118,6 +118,12 @@ class Action:
 
         A block with $r$ roles of an involution of trace $t = n - 2k$ has $(n^r - t^r)/2$ normals for each of its other
         indices.
+
+        Args:
+            normals: k, the number of normals along one axis.
+
+        Returns:
+            The rank, on the tensors that have roles.
         """
         n, t = self.degree, self.degree - 2 * normals
         count = 0

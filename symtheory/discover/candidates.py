@@ -8,12 +8,25 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
+import numpy as np
+
 from symtheory.discover.actions import Action, Block, Role, block_of
 from symtheory.discover.analysis import Analysis
 from symtheory.discover.exchanges import Exchange, exchanges
-from symtheory.discover.families import CENTRED, DOUBLE, PERMUTATION, POSITIVE, RESCALING, ROTATION, SCALE, SIGN, Family
+from symtheory.discover.families import (
+    CENTRED,
+    DOUBLE,
+    PERMUTATION,
+    PLANAR,
+    POSITIVE,
+    RESCALING,
+    ROTATION,
+    SCALE,
+    SIGN,
+    Family,
+)
 from symtheory.discover.scales import Echelon, Vector, primitive
-from symtheory.discover.spaces import ENTRYWISE, LINEAR, Space
+from symtheory.discover.spaces import ENTRYWISE, LINEAR, Space, layout
 from symtheory.discover.tracing import Trace
 from symtheory.discover.values import Key
 
@@ -149,6 +162,8 @@ class Candidates:
                 if kind == RESCALING:
                     used.add(parity)
                 yield self._scale(kind, atoms, vector)
+                if kind == RESCALING:
+                    yield from self._planar(atoms, vector)
             for vector in self.sign.get(atoms, []):
                 rest = used.reduce(vector)
                 if used.add(vector):
@@ -170,6 +185,33 @@ class Candidates:
             roles[block.name].append((block, tuple(found)))
         family = self._family(kind, order, (), roles)
         return Candidate(family, (), ("scale", atoms))
+
+    def _planar(self, atoms: frozenset[Space], vector: Vector) -> Iterator[Candidate]:
+        """Rotary positions: units that come in pairs, rotated by the position, may be rotated by any other angle."""
+        pairs: dict[tuple[str, int, int], set[int]] = defaultdict(set)
+        for (v, positions), c in vector.items():
+            name, key, axes = self.analysis.algebra.variables[v]
+            places = {axes[p] for p in positions}
+            if len(places) != 1 or abs(c) != 1:
+                return
+            (place,) = places
+            pairs[name, place, int(c)].add(key[place])
+        count = prod(a.size for a in atoms)
+        roles: dict[str, list] = defaultdict(list)
+        for (name, place, _), keys in sorted(pairs.items()):
+            terms = [layout(self.analysis.values[name].axes[place])[k] for k in sorted(keys)]
+            if len(terms) != 2 or terms[0][0] != terms[1][0] or set(terms[0][0]) != atoms:
+                return
+            units = (Space(("planes", name), count), Space(("pair", name), 2))
+            index = np.stack([i.reshape(-1) for _, i in terms], axis=-1)
+            shape = self.trace.tensors[name].shape
+            axes = [((Space(("all", name, k), n),), np.arange(n)) for k, n in enumerate(shape)]
+            axes[place] = (units, index)  # type: ignore[call-overload]
+            block = Block(name, tuple(axes), whole=False)
+            roles[name].append((block, (Role((place + 1,), (place,)),)))
+        plane = Space(("plane",), 2)
+        fibre = (Space(("planes",), count),)
+        yield Candidate(self._family(PLANAR, (plane,), fibre, roles), (), (PLANAR, atoms), guess=True)
 
     def _family(self, kind: str, atoms: tuple[Space, ...], fibre: tuple[Space, ...], roles: dict) -> Family:
         """Names, axes and shapes of what a group touches."""

@@ -129,7 +129,7 @@ def _units(trace: Trace, colours: Colours, group: list[Node]) -> tuple[tuple[str
         if not _match(trace, colours, group[0], other, pairs, set()):
             return ()
         moved = {a: b for a, b in pairs.items() if a != b or k == 0}
-        found[k] = tuple(moved[a] if a in moved else a for a in pairs)
+        found[k] = tuple(moved.get(a, a) for a in pairs)
     # tensors that all branches share do not move
     columns = [c for c in zip(*found, strict=True) if len(set(c)) > 1] if len({len(f) for f in found}) == 1 else []
     names = [n for c in columns for n in c]

@@ -33,12 +33,14 @@ from symtheory.spec.params import Params, Shapes
 
 PERMUTATION, SIGN, RESCALING, POSITIVE = "permutation", "sign flip", "rescaling", "positive rescaling"
 SCALE, ROTATION, DOUBLE, CENTRED = "scale invariance", "rotation", "double rotation", "rotation fixing ones"
-KINDS = (PERMUTATION, SIGN, RESCALING, POSITIVE, SCALE, ROTATION, DOUBLE, CENTRED)
+PLANAR = "planar rotation"
+KINDS = (PERMUTATION, SIGN, RESCALING, POSITIVE, SCALE, ROTATION, DOUBLE, CENTRED, PLANAR)
 
 #: Why a kind of family implies no mirror.
 NO_MIRROR = {
     POSITIVE: "its only element of order two is the identity, so no reflection is in the group",
     SCALE: "positive scales contain no reflection; the loss is constant along a ray, not across a mirror",
+    PLANAR: "rotations of a plane contain no reflection but the half turn, which the rescaling of the plane has too",
 }
 
 
@@ -128,6 +130,7 @@ class Family:
             ROTATION: f"O({n})",
             DOUBLE: f"GL({n})",
             CENTRED: f"O({n - 1})",
+            PLANAR: f"SO({n})",
         }[self.kind]
         if self.copies == 1:
             return one
@@ -169,7 +172,7 @@ class Family:
         n, copies = self.degree, self.copies
         if self.kind == PERMUTATION:
             return Permutation(random_order(n, copies, generator))
-        if self.kind in {ROTATION, DOUBLE, CENTRED}:
+        if self.kind in {ROTATION, DOUBLE, CENTRED, PLANAR}:
             return random_matrix(n, copies, generator, scaled=self.kind == DOUBLE, keep_ones=self.kind == CENTRED)
         return Scale(random_factors(n, copies, generator, positive=self.kind in NO_MIRROR, unit=self.kind == SIGN))
 

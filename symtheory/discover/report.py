@@ -127,7 +127,7 @@ class SymmetryReport:
         return f"SymmetryReport({len(self.families)} families, {self.parameters} parameters, {len(self.gaps)} gaps)"
 
     def __rich__(self) -> Group:
-        table = Table(title=f"Symmetries of {self.parameters:,} parameters", *COLUMNS)  # type: ignore[misc]
+        table = Table(*COLUMNS, title=f"Symmetries of {self.parameters:,} parameters")
         for family in self.families:
             table.add_row(*(Text(cell) for cell in _row(family)))
         return Group(table, *(Text(line) for line in self.notes()))

@@ -165,21 +165,25 @@ def power(step: Step, x: Any, exponent: Any, **_: Any) -> Value:
 
 @rule("square")
 def square(step: Step, x: Value) -> Value:
+    """The second power."""
     return power(step, x, 2)
 
 
 @rule("sqrt")
 def root(step: Step, x: Value) -> Value:
+    """The power one half."""
     return power(step, x, 0.5)
 
 
 @rule("rsqrt")
 def inverse_root(step: Step, x: Value) -> Value:
+    """The power minus one half."""
     return power(step, x, -0.5)
 
 
 @rule("reciprocal")
 def reciprocal(step: Step, x: Value) -> Value:
+    """The power minus one."""
     return power(step, x, -1)
 
 
@@ -203,12 +207,14 @@ def add(step: Step, x: Any, y: Any, **_: Any) -> Value:
 
 @rule("mul", "multiply")
 def multiply(step: Step, x: Any, y: Any, **_: Any) -> Value:
+    """Adds scales; numbers change nothing."""
     tensors = [v for v in (x, y) if isinstance(v, Value)]
     return step.algebra.multiply(tensors, [1] * len(tensors)) if len(tensors) == 2 else tensors[0]
 
 
 @rule("div", "true_divide")
 def divide(step: Step, x: Any, y: Any, rounding_mode: Any = None, **_: Any) -> Value:
+    """Subtracts scales."""
     a = step.algebra
     if rounding_mode is not None:
         return together(step, *(v for v in (x, y) if isinstance(v, Value)))
@@ -219,6 +225,7 @@ def divide(step: Step, x: Any, y: Any, rounding_mode: Any = None, **_: Any) -> V
 
 @rule("addcmul")
 def addcmul(step: Step, x: Value, y: Value, z: Value, **_: Any) -> Value:
+    """A sum with a product."""
     return step.algebra.add([x, step.algebra.multiply([y, z], [1, 1])])
 
 
@@ -248,6 +255,7 @@ def extremum(step: Step, x: Value, y: Value) -> Value:
 
 @rule("where")
 def where(step: Step, condition: Value, x: Any, y: Any) -> Value:
+    """One of two tensors, by a condition that stays."""
     a = step.algebra
     together(step, condition)
     tensors = [v for v in (x, y) if isinstance(v, Value)]
@@ -261,6 +269,7 @@ def where(step: Step, condition: Value, x: Any, y: Any) -> Value:
 
 @rule("masked_fill")
 def masked_fill(step: Step, x: Value, mask: Value, value: Any) -> Value:
+    """Zeros keep scales; any other number has scale zero."""
     together(step, mask)
     if isinstance(value, Value) or value != 0:
         return together(step, x, mask)
@@ -307,6 +316,7 @@ def contract(step: Step, x: Value, dims: Sequence[int], keepdim: bool) -> Value:
 
 @rule("sum", "mean")
 def total(step: Step, x: Value, dim: Any = None, keepdim: bool = False, **_: Any) -> Value:
+    """Sums and means ask for one scale along their axes."""
     return contract(step, x, reduced(x, dim), keepdim)
 
 
@@ -347,6 +357,7 @@ def largest(step: Step, x: Value, dim: Any = None, keepdim: bool = False) -> Val
 
 @rule("max", "min")
 def largest_or_pair(step: Step, x: Value, other: Any = None, keepdim: bool = False) -> Any:
+    """The largest entry, or with its number, or of two tensors."""
     if isinstance(other, Value):
         return extremum(step, x, other)
     if other is None:
@@ -402,6 +413,7 @@ def counting(step: Step, *_: Any, **__: Any) -> Value:
 
 @rule("tril", "triu")
 def triangle(step: Step, x: Value, *_: Any) -> Value:
+    """Part of a matrix, by position."""
     a = step.algebra
     for s in x.axes[-2:]:
         a.spaces.pin(s, "masked by position")

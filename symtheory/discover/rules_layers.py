@@ -25,6 +25,7 @@ def linear(step: Step, x: Value, weight: Value, bias: Value | None = None) -> Va
 
 @rule("addmm", "baddbmm")
 def addmm(step: Step, bias: Value, x: Value, y: Value, **_: Any) -> Value:
+    """A product of matrices with a summand."""
     return step.algebra.add([matmul(step, x, y), bias])
 
 
@@ -46,6 +47,7 @@ def matmul(step: Step, x: Value, y: Value) -> Value:
 
 @rule("outer", "ger")
 def outer(step: Step, x: Value, y: Value) -> Value:
+    """All products of two vectors."""
     return step.algebra.contract(step.key, [x, y], [["i"], ["j"]], ["i", "j"])
 
 
@@ -69,7 +71,7 @@ def convolution(step: Step, x: Value, weight: Value, bias: Value | None = None, 
     """Contracts input channels within their group; positions are told apart."""
     a, name = step.algebra, name_of(step.node)
     transposed = "transpose" in name or (name == "convolution" and bool(args[3]))
-    place = 5 if name == "convolution" else 4 if transposed else 3
+    place = 5 if name == "convolution" else 3
     groups = kwargs.get("groups", args[place] if len(args) > place else 1)
     lone = len(x.axes) == len(weight.axes) - 1
     if lone:
@@ -128,6 +130,7 @@ def _spatial(step: Step, x: Value, *, sign: bool) -> Value:
 
 @rule("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
 def max_pool(step: Step, x: Value, *_: Any, **__: Any) -> Value:
+    """Keeps positive scales."""
     return _spatial(step, x, sign=True)
 
 
@@ -136,6 +139,7 @@ def max_pool(step: Step, x: Value, *_: Any, **__: Any) -> Value:
       "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "_adaptive_avg_pool2d",
       "upsample_nearest3d", "upsample_trilinear3d")  # fmt: skip
 def average_pool(step: Step, x: Value, *_: Any, **__: Any) -> Value:
+    """Linear in each channel."""
     return _spatial(step, x, sign=False)
 
 
@@ -156,6 +160,16 @@ def normalise(step: Step, x: Value, dims: Sequence[int], *, mixing: int, exact: 
 
     With a positive epsilon inside the root (not ``exact``) the scale has to be zero from the start. Where a mean is
     taken off (any ``mixing`` but ``LINEAR``) the sign has to be common too.
+
+    Args:
+        step: The node.
+        x: The tensor.
+        dims: The axes.
+        mixing: What mixing along a single axis is allowed.
+        exact: Whether there is no epsilon.
+
+    Returns:
+        The normalised tensor, of scale zero.
     """
     a = step.algebra
     a.settle(x)
@@ -190,9 +204,18 @@ def affine(step: Step, x: Value, weight: Value | None, bias: Value | None) -> Va
     return x if bias is None else a.add([x, bias])
 
 
+@rule("_weight_norm")
+def weight_norm(step: Step, v: Value, gain: Value, dim: int = 0) -> Value:
+    """Directions of unit length times gains: the length of a direction is free."""
+    dims = [k for k in range(len(v.axes)) if k != axis(v, dim)]
+    unit = normalise(step, v, dims, mixing=LINEAR if len(dims) == 1 else ENTRYWISE, exact=True)
+    return affine(step, unit, gain, None)
+
+
 @rule("layer_norm")
 def layer_norm(step: Step, x: Value, shape: Sequence[int], weight: Value | None = None, bias: Value | None = None,
                eps: float = 1e-5, *_: Any) -> Value:  # fmt: skip
+    """Takes off the mean and divides by the spread."""
     dims = list(range(len(x.axes) - len(shape), len(x.axes)))
     mixing = FIXES_ONES if len(dims) == 1 else ENTRYWISE
     return affine(step, normalise(step, x, dims, mixing=mixing, exact=eps == 0), weight, bias)
@@ -210,6 +233,7 @@ def rms_norm(
 @rule("group_norm")
 def group_norm(step: Step, x: Value, groups: int, weight: Value | None = None, bias: Value | None = None,
                eps: float = 1e-5, *_: Any) -> Value:  # fmt: skip
+    """Layer normalisation of groups of channels and all positions."""
     a = step.algebra
     inside = x.shape[1] // groups
     v = a.reshape((step.key, "groups"), x, [x.shape[0], groups, inside, *x.shape[2:]])
@@ -222,6 +246,7 @@ def group_norm(step: Step, x: Value, groups: int, weight: Value | None = None, b
 @rule("instance_norm")
 def instance_norm(step: Step, x: Value, weight: Value | None, bias: Value | None, mean: Value | None,
                   var: Value | None, batch: bool, _momentum: float, eps: float, *_: Any) -> Value:  # fmt: skip
+    """Each channel over its positions, or with running statistics."""
     if not batch:
         return batch_norm(step, x, weight, bias, mean, var, False, 0.1, eps)
     a = step.algebra
@@ -282,6 +307,7 @@ def prelu(step: Step, x: Value, slope: Value) -> Value:
 
 @rule("glu")
 def glu(step: Step, x: Value, dim: int = -1) -> Value:
+    """One half times a sigmoid of the other."""
     a = step.algebra
     d = axis(x, dim)
     half = x.axes[d].size // 2
@@ -301,6 +327,7 @@ def cosine(step: Step, x: Value, y: Value, dim: int = 1, _eps: float = 1e-8) -> 
 
 @rule("bilinear")
 def bilinear(step: Step, x: Value, y: Value, weight: Value, bias: Value | None = None) -> Value:
+    """x^T W y + b."""
     a = step.algebra
     batch = [f"b{k}" for k in range(len(x.axes) - 1)]
     out = a.contract(step.key, [x, y, weight], [[*batch, "i"], [*batch, "j"], ["o", "i", "j"]], [*batch, "o"])

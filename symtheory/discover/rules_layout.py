@@ -98,6 +98,7 @@ def rename(step: Step, x: Value | Stack, *args: Any) -> Value | Stack:
 
 @rule("squeeze")
 def squeeze(step: Step, x: Value | Stack, dim: Any = None) -> Value | Stack:
+    """Without axes of size one."""
     a = step.algebra
     first = x.parts[0] if isinstance(x, Stack) else x
     dims = range(len(first.axes)) if dim is None else [axis(first, d) for d in ([dim] if isinstance(dim, int) else dim)]
@@ -176,6 +177,7 @@ def repeat(step: Step, x: Value, *args: Any, **_: Any) -> Value:
 
 @rule("cat", "concat", "concatenate")
 def cat(step: Step, values: Sequence[Value | Stack], dim: int = 0) -> Value:
+    """Joins along an axis."""
     tensors = [join(step, v) for v in values]
     tensors = [v for v in tensors if len(v.axes) == len(step.shape)]
     for v in tensors:
@@ -185,6 +187,7 @@ def cat(step: Step, values: Sequence[Value | Stack], dim: int = 0) -> Value:
 
 @rule("stack")
 def stack(step: Step, values: Sequence[Value], dim: int = 0) -> Stack:
+    """Joins along a new axis, tied only if needed."""
     a = step.algebra
     d = dim % (len(values[0].axes) + 1)
     for v in values:
@@ -194,6 +197,7 @@ def stack(step: Step, values: Sequence[Value], dim: int = 0) -> Stack:
 
 @rule("split", "chunk", "split_with_sizes", "tensor_split", "unsafe_split", "unsafe_chunk")
 def split(step: Step, x: Value | Stack, _how: Any, dim: int = 0) -> list:
+    """Pieces along an axis."""
     sizes = [s[_dim(step, dim)] for s in step.shape]
     v = join(step, x)
     step.algebra.settle(v)
@@ -206,6 +210,7 @@ def _dim(step: Step, dim: int) -> int:
 
 @rule("unbind")
 def unbind(step: Step, x: Value | Stack, dim: int = 0) -> list:
+    """One piece for each index."""
     a = step.algebra
     if isinstance(x, Stack) and dim % len(x.parts[0].axes) == x.dim:
         return [a.squeeze(v, x.dim) for v in x.parts]
@@ -216,6 +221,7 @@ def unbind(step: Step, x: Value | Stack, dim: int = 0) -> list:
 
 @rule("select")
 def select(step: Step, x: Value | Stack, dim: int, index: int) -> Value | Stack:
+    """One index of an axis."""
     a = step.algebra
     if isinstance(x, Stack):
         d = dim % len(x.parts[0].axes)
@@ -246,6 +252,7 @@ def _pick(step: Step, v: Value, d: int, index: int) -> Value:
 
 @rule("slice")
 def slice_(step: Step, x: Value | Stack, dim: int = 0, start: Any = None, end: Any = None, stride: int = 1) -> Any:
+    """A run of indices."""
     a = step.algebra
     if isinstance(x, Stack) and dim % len(x.parts[0].axes) == x.dim:
         return Stack(x.dim, x.parts[slice(start, end, stride)])
@@ -287,6 +294,7 @@ def index_along(step: Step, v: Value, d: int) -> Value:
 
 @rule("index_select")
 def index_select(step: Step, x: Value, dim: int, _index: Value) -> Value:
+    """Indices from a table."""
     return index_along(step, x, axis(x, dim))
 
 
@@ -317,6 +325,7 @@ def index(step: Step, x: Value, indices: Sequence[Value | None]) -> Value:
 
 @rule("flip", "roll")
 def reorder(step: Step, x: Value, *args: Any) -> Value:
+    """Indices in another order."""
     dims = args[-1] if args else range(len(x.axes))
     v = x
     for d in [dims] if isinstance(dims, int) else dims:

@@ -30,9 +30,10 @@ def discover(
 ) -> SymmetryReport:
     r"""Find the groups $G$ of maps of the parameters with $f(g\theta, x) = f(\theta, x)$ for all $g \in G$ and all $x$.
 
-    The network is traced with ``torch.export`` in evaluation mode, and its graph is interpreted over index spaces (which
-    axes count the same units) and scales (how each entry may be rescaled). Every family so derived is then measured: a
-    random element is applied at a generic point near the parameters, in float64, and the outputs are compared.
+    The network is traced with ``torch.export`` in evaluation mode, and its graph is interpreted over index spaces
+    (which axes count the same units) and scales (how each entry may be rescaled). Every family so derived is then
+    measured: a random element is applied at a generic point near the parameters, in float64, and the outputs are
+    compared. Families of maps that add something (the shift of all logits before a softmax) are not looked for.
 
     Args:
         model: Any module with parameters in memory. It is not changed.

@@ -118,10 +118,7 @@ class Spaces:
         return self._compound(key, parts, sum(p.size for p in parts), is_sum=True)
 
     def _compound(self, key: Hashable, parts: Sequence[Space], size: int, *, is_sum: bool) -> Space:
-        if is_sum:
-            kept = [p for p in parts if p.size > 0]
-        else:
-            kept = [p for p in parts if p.size != 1]
+        kept = [p for p in parts if (p.size > 0 if is_sum else p.size != 1)]
         if len(kept) == 1:
             return kept[0]
         if not kept:

@@ -1,7 +1,7 @@
 """Time each figure's sweep against the plain loop in one process; print figure, ratio, seconds, reference seconds.
 
-``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`; ``pages`` times every figure's page
-preset.
+``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`; ``discover`` the search for
+symmetries of two large networks; ``pages`` every figure's page preset.
 
 The sweep is run whole, at its paper preset. The loop is timed on slices, in turn with the sweep, and extrapolated; of
 several slices the *fastest* counts, which lowers the ratio. The slices also check that both give the same weights.
@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, discover, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -34,12 +34,13 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "B3c": b3c.bench_b3c,
     "B4": b4.bench_b4,
     "HVP": products.bench_hvp,
+    "discover": discover.bench_discover,
     "pages": pages.bench_pages,
 }
 
 
 def main(
-    figure: Annotated[str | None, typer.Argument(help="Id of one figure, HVP or pages; all without it.")] = None,
+    figure: Annotated[str | None, typer.Argument(help="One figure, HVP, discover or pages; all without it.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Put the results where the book shows them.")] = False,

@@ -198,10 +198,14 @@ class Permutation(Element):
 
     order: Tensor
 
+    def act(self, values: Tensor, role: Role) -> Tensor:
+        """Without a fibre, one selection along the dimension."""
+        if len(self.order) == 1 and not role.fibre and len(role.dims) == 1:
+            return values.index_select(role.dims[0], self.order[0])
+        return super().act(values, role)
+
     def _on(self, flat: Tensor, power: int) -> Tensor:
-        return (
-            torch.take_along_dim(flat, self.order[:, :, None], dim=1) if len(self.order) > 1 else flat[:, self.order[0]]
-        )
+        return torch.take_along_dim(flat, self.order[:, :, None], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +214,13 @@ class Scale(Element):
 
     factors: Tensor
 
-    def _on(self, flat: Tensor, power: int) -> Tensor:
-        return flat * (self.factors**power).to(flat)[:, :, None]
+    def act(self, values: Tensor, role: Role) -> Tensor:
+        """One product, the factors spread over the dimensions."""
+        front = (*role.fibre, *role.dims)
+        order = sorted(range(len(front)), key=front.__getitem__)
+        shape = [n if d in front else 1 for d, n in enumerate(values.shape)]
+        spread = (self.factors**role.power).reshape([values.shape[d] for d in front]).permute(order).reshape(shape)
+        return values * spread.to(values)
 
 
 @dataclass(frozen=True, eq=False)

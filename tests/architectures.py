@@ -242,6 +242,83 @@ class HeadList(nn.Module):
         return self.out(torch.cat(mixed, dim=-1))
 
 
+class Excitation(nn.Module):
+    """Squeeze-and-excitation: channels gated by their own averages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.s1, self.s2, self.b = (nn.Conv2d(*s, 1) for s in ((2, 6), (6, 3), (3, 6), (6, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = functional.relu(self.a(x))
+        squeezed = functional.relu(self.s1(functional.adaptive_avg_pool2d(h, 1)))
+        return self.b(h * torch.sigmoid(self.s2(squeezed)))
+
+
+class ConvNeXt(nn.Module):
+    """A depthwise block with a learnt scale for each layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.dw, self.n = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.LayerNorm(4)
+        self.a, self.b, self.g, self.h = nn.Linear(4, 8), nn.Linear(8, 4), nn.Parameter(torch.ones(4)), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.n(self.dw(x).permute(0, 2, 3, 1))
+        y = self.g * self.b(functional.gelu(self.a(y)))
+        return self.h((x + y.permute(0, 3, 1, 2)).mean(dim=(2, 3)))
+
+
+class Shuffle(nn.Module):
+    """Grouped convolutions with a channel shuffle between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 6, 1), nn.Conv2d(6, 6, 1, groups=2)
+        self.c, self.d = nn.Conv2d(6, 6, 3, groups=3), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.b(functional.relu(self.a(x))))
+        b, c, h, w = x.shape
+        x = x.view(b, 2, 3, h, w).transpose(1, 2).reshape(b, c, h, w)
+        return self.d(functional.relu(self.c(x)))
+
+
+class Rotary(nn.Module):
+    """Attention with rotary positions, on halves or on neighbours."""
+
+    def __init__(self, halves: bool) -> None:
+        super().__init__()
+        self.halves = halves
+        self.q, self.k, self.v, self.o = (nn.Linear(*s, bias=False) for s in ((3, 8), (3, 8), (3, 8), (8, 2)))
+        angle = torch.arange(5.0)[:, None] * torch.tensor([1.0, 0.3])
+        self.register_buffer("cos", angle.cos())
+        self.register_buffer("sin", angle.sin())
+
+    def turn(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=-1) if self.halves else (x[..., ::2], x[..., 1::2])
+        parts = a * self.cos - b * self.sin, a * self.sin + b * self.cos
+        return torch.cat(parts, dim=-1) if self.halves else torch.stack(parts, dim=-1).flatten(-2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q, k, v = (m(x).view(b, t, 2, 4).transpose(1, 2) for m in (self.q, self.k, self.v))
+        y = functional.scaled_dot_product_attention(self.turn(q), self.turn(k), v)
+        return self.o(y.transpose(1, 2).reshape(b, t, 8))
+
+
+class WeightNorm(nn.Module):
+    """Rows as lengths times directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.utils.parametrizations.weight_norm(nn.Linear(3, 5)), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.relu(self.a(x)))
+
+
 class Recurrent(nn.Module):
     """A recurrent layer and a head on its last state."""
 
@@ -725,6 +802,86 @@ BANK: dict[str, Case] = {
         permutation | S(2) | heads.0.0.weight[] heads.0.0.bias[] heads.0.1.weight[] heads.0.1.bias[] heads.0.2.weight[]
             heads.0.2.bias[] heads.1.0.weight[] heads.1.0.bias[] heads.1.1.weight[] heads.1.1.bias[]
             heads.1.2.weight[] heads.1.2.bias[] out.weight[1]
+    """,
+    ),
+    "excitation": Case(
+        Excitation,
+        (2, 2, 5, 5),
+        """
+        permutation | S(6) | a.weight[0] a.bias[0] s1.weight[1] s2.weight[0] s2.bias[0] b.weight[1]
+        permutation | S(3) | s1.weight[0] s1.bias[0] s2.weight[1]
+        positive rescaling | (R>0)^6 | a.weight[0] a.bias[0] s1.weight[1] b.weight[1]
+        positive rescaling | (R>0)^3 | s1.weight[0] s1.bias[0] s2.weight[1]
+    """,
+    ),
+    "convnext": Case(
+        ConvNeXt,
+        (2, 2, 5, 5),
+        """
+        permutation | S(4) | g[0] stem.weight[0] stem.bias[0] dw.weight[0] dw.bias[0] n.weight[0] n.bias[0] a.weight[1]
+            b.weight[0] b.bias[0] h.weight[1]
+        permutation | S(8) | a.weight[0] a.bias[0] b.weight[1]
+        rescaling | (R*)^4 | n.weight[0] n.bias[0] a.weight[1]
+        rescaling | (R*)^4 | g[0] b.weight[0] b.bias[0]
+        rescaling | (R*)^4 | g[0] stem.weight[0] stem.bias[0] dw.weight[0] h.weight[1]
+        sign flip | Z2 | dw.weight[] dw.bias[] n.weight[]
+    """,
+    ),
+    "shuffle": Case(
+        Shuffle,
+        (2, 2, 5, 5),
+        """
+        permutation | S(2) | a.weight[0] a.bias[0] b.weight[0] b.bias[0] c.weight[1]
+        permutation | S(3)^2 | a.weight[0] a.bias[0] b.weight[1]
+        permutation | S(3) | b.weight[0] b.bias[0] c.weight[0] c.bias[0] d.weight[1]
+        permutation | S(2)^3 | c.weight[0] c.bias[0] d.weight[1]
+        positive rescaling | (R>0)^6 | a.weight[0] a.bias[0] b.weight[0,1]
+        positive rescaling | (R>0)^6 | b.weight[0] b.bias[0] c.weight[0,1]
+        positive rescaling | (R>0)^6 | c.weight[0] c.bias[0] d.weight[1]
+    """,
+    ),
+    "rotary_halves": Case(
+        lambda: Rotary(halves=True),
+        (2, 5, 3),
+        """
+        double rotation | GL(4)^2 | v.weight[0] o.weight[1]
+        permutation | S(2) | q.weight[0] k.weight[0] v.weight[0] o.weight[1]
+        rescaling | (R*)^4 | q.weight[0] k.weight[0]
+        planar rotation | SO(2)^4 | q.weight[0] k.weight[0]
+    """,
+    ),
+    "rotary_neighbours": Case(
+        lambda: Rotary(halves=False),
+        (2, 5, 3),
+        """
+        double rotation | GL(4)^2 | v.weight[0] o.weight[1]
+        permutation | S(2) | q.weight[0] k.weight[0] v.weight[0] o.weight[1]
+        rescaling | (R*)^4 | q.weight[0] k.weight[0]
+        planar rotation | SO(2)^4 | q.weight[0] k.weight[0]
+    """,
+    ),
+    "weight_norm": Case(
+        WeightNorm,
+        (4, 3),
+        """
+        permutation | S(5) | a.bias[0] a.parametrizations.weight.original0[0] a.parametrizations.weight.original1[0]
+            b.weight[1]
+        scale invariance | (R>0)^5 | a.parametrizations.weight.original1[0]
+        positive rescaling | (R>0)^5 | a.bias[0] a.parametrizations.weight.original0[0] b.weight[1]
+        sign flip | Z2^5 | a.parametrizations.weight.original0[0] a.parametrizations.weight.original1[0]
+    """,
+    ),
+    "grouped_transposed": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 1), nn.ReLU(), nn.ConvTranspose2d(4, 6, 2, 2, groups=2), nn.Tanh(), nn.Conv2d(6, 2, 1)
+        ),
+        (2, 2, 4, 4),
+        """
+        permutation | S(2) | 0.weight[0] 0.bias[0] 2.weight[0] 2.bias[0] 4.weight[1]
+        permutation | S(2)^2 | 0.weight[0] 0.bias[0] 2.weight[0]
+        permutation | S(3)^2 | 2.weight[1] 2.bias[0] 4.weight[1]
+        sign flip | Z2^6 | 2.weight[0,1] 2.bias[0] 4.weight[1]
+        positive rescaling | (R>0)^4 | 0.weight[0] 0.bias[0] 2.weight[0]
     """,
     ),
     "lstm": Case(

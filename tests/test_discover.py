@@ -220,6 +220,31 @@ def test_a_submodule_that_does_not_trace_is_a_gap_and_the_rest_is_found() -> Non
     assert "forward" not in vars(model.branch)
 
 
+class InPlace(nn.Module):
+    """Writes into a view of its own activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.n, self.b = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
+        self.m = nn.LayerNorm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu_(self.n(self.a(x)))
+        h.view(-1).mul_(0.5)
+        return self.b(torch.tanh(self.m(h)))
+
+
+def test_writing_in_place_changes_nothing() -> None:
+    found = discover(InPlace(), torch.randn(5, 3))
+    assert {line(f) for f in found.families} == {
+        "permutation | S(4) | a.weight[0] a.bias[0] n.weight[0] n.bias[0] b.weight[1] m.weight[0] m.bias[0] "
+        "n.running_mean[0] n.running_var[0]",
+        "rescaling | (R*)^4 | a.weight[0] a.bias[0] n.weight[0] n.running_mean[0]",
+        "sign flip | Z2^4 | b.weight[1] m.weight[0] m.bias[0]",
+    }
+    assert found.gaps == ()
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = BANK["vgg"].model().train()
     before = {n: t.clone() for n, t in model.state_dict().items()}

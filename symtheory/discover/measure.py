@@ -32,7 +32,7 @@ _LOW = {torch.float32, torch.float16, torch.bfloat16}
 class Bench:
     """Evaluates a trace at one point, and again after changes.
 
-    Tensors are scattered and cast when they are used and not kept, so that the point costs no memory.
+    Tensors are scattered, cast and brought to the CPU when they are used and not kept: the point costs no memory.
 
     Args:
         trace: The traced network.
@@ -55,7 +55,7 @@ class Bench:
         t = self.trace.tensors[name]
         if name not in self._root:
             return self._cast(t)
-        out = t.to(self.dtype, copy=True)
+        out = t.to(self.dtype, copy=True).cpu()
         flat, noise = out.view(-1), self._noise.roll(self._start[name])
         statistic = name not in self.trace.parameters and bool((t > 0).all())
         for part in flat.split(NOISE * 64):
@@ -70,9 +70,11 @@ class Bench:
     def _cast(self, value: Any) -> Any:
         """Floating tensors, and types named in the graph, in the type of the evaluation."""
         if isinstance(value, Tensor):
-            return value.to(self.dtype) if value.is_floating_point() else value
+            return value.cpu().to(self.dtype) if value.is_floating_point() else value.cpu()
         if isinstance(value, torch.dtype):
             return self.dtype if value in _LOW else value
+        if isinstance(value, torch.device):
+            return torch.device("cpu")
         if isinstance(value, list | tuple):
             return [self._cast(v) for v in value]
         if isinstance(value, dict):
@@ -121,7 +123,7 @@ class Bench:
 
     def _types(self, value: Any) -> Any:
         """Arguments with the types named in the graph raised to that of the evaluation."""
-        if isinstance(value, torch.dtype):
+        if isinstance(value, torch.dtype | torch.device):
             return self._cast(value)
         if isinstance(value, list):
             return [self._types(v) for v in value]

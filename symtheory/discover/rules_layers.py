@@ -280,6 +280,20 @@ def batch_norm(step: Step, x: Value, weight: Value | None, bias: Value | None, m
     return affine(step, v, _over_channels(a, weight, x), _over_channels(a, bias, x))
 
 
+@rule("_native_batch_norm_legit_no_training", "native_layer_norm", "native_group_norm")
+def native(step: Step, x: Value, *args: Any) -> list:
+    """The same normalisations as a functional trace has them, with statistics nobody reads."""
+    if "batch" in name_of(step.node):
+        weight, bias, mean, var, momentum, eps = args
+        out = batch_norm(step, x, weight, bias, mean, var, False, momentum, eps)
+    elif "layer" in name_of(step.node):
+        out = layer_norm(step, x, *args)
+    else:
+        weight, bias, _, _, _, groups, eps = args
+        out = group_norm(step, x, groups, weight, bias, eps)
+    return [out, *(step.algebra.fresh((step.key, k), s, "a statistic") for k, s in enumerate(step.shape[1:]))]
+
+
 def _root(a: Algebra, s: Value) -> Value:
     """The square root of a positive tensor."""
     return a.multiply([s], [Fraction(1, 2)])

@@ -20,7 +20,7 @@ from symtheory.discover.rules_layout import name_of
 from symtheory.errors import SymtheoryError
 
 #: Arguments of a normalisation that training itself fills in: buffers that follow the units.
-STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4)}
+STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "_native_batch_norm_legit_no_training": (3, 4)}
 
 
 @dataclass(frozen=True)

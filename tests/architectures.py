@@ -491,6 +491,18 @@ class PlainNorm(nn.Module):
         return self.c(self.n(self.a(x)))
 
 
+class Summed(nn.Module):
+    """Linear units that are also summed: what mixes them has to keep the vector of ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        return self.c(h) + h.sum(dim=-1, keepdim=True)
+
+
 class Positions(nn.Module):
     """A fixed table is added to the hidden units."""
 
@@ -1079,6 +1091,13 @@ BANK: dict[str, Case] = {
         """
         rotation fixing ones | O(4) | a.weight[0] a.bias[0] c.weight[1]
         sign flip | Z2 | a.weight[] a.bias[] c.weight[]
+    """,
+    ),
+    "summed": Case(
+        Summed,
+        (4, 3),
+        """
+        rotation fixing ones | O(4) | a.weight[0] a.bias[0] c.weight[1]
     """,
     ),
     "positions": Case(Positions, (4, 3), ""),

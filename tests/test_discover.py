@@ -220,6 +220,24 @@ def test_a_submodule_that_does_not_trace_is_a_gap_and_the_rest_is_found() -> Non
     assert "forward" not in vars(model.branch)
 
 
+class Idle(nn.Module):
+    """Computes something that nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.c = nn.Linear(3, 4), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.softmax(self.gate(x), dim=-1)
+        return self.c(x)
+
+
+def test_parameters_whose_result_is_not_read_are_unused_and_have_no_family() -> None:
+    found = discover(Idle(), torch.randn(2, 3))
+    assert found.unused == ("gate.weight", "gate.bias")
+    assert found.families == ()
+
+
 class InPlace(nn.Module):
     """Writes into a view of its own activations."""
 

@@ -2,7 +2,8 @@ r"""Symmetry families: which group acts on which tensors, and the mirrors that t
 
 A reflection that leaves the loss invariant makes the points it fixes a mirror (paper A, Definition 2). Permutations
 give one for each pair of units, sign flips one for each unit, rotations one for each unit normal. Positive rescaling
-and scale invariance contain no reflection, so they imply none by themselves.
+and scale invariance contain no reflection, so they imply none by themselves. Of the maps that keep the vector of ones
+only the orthogonal ones are named.
 """
 
 from __future__ import annotations

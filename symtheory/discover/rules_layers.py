@@ -7,8 +7,9 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from symtheory.discover.rules import Step, axis, generic, homogeneous, pointwise, rule, softmax, tell_apart
+from symtheory.discover.rules import Step, axis, generic, homogeneous, pointwise, rule
 from symtheory.discover.rules_layout import name_of
+from symtheory.discover.rules_reduce import softmax, tell_apart
 from symtheory.discover.scales import Form
 from symtheory.discover.spaces import ENTRYWISE, FIXES_ONES, LINEAR
 from symtheory.discover.values import Algebra, Value

@@ -1,7 +1,8 @@
 """Time each figure's sweep against the plain loop in one process; print figure, ratio, seconds, reference seconds.
 
-``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`; ``pages`` times every figure's page
-preset, ``lattices`` finds all subgroups of symmetric groups, see :mod:`benchmarks.lattices`.
+``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`; ``lattices`` finds all subgroups of
+symmetric groups; ``discover`` searches two large networks for symmetries; ``page A1`` times a figure's page preset, and
+``pages`` all of them.
 
 The sweep is run whole, at its paper preset. The loop is timed on slices, in turn with the sweep, and extrapolated; of
 several slices the *fastest* counts, which lowers the ratio. The slices also check that both give the same weights.
@@ -19,7 +20,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, lattices, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, discover, lattices, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -33,21 +34,24 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "B2": b2.bench_b2,
     "B3c": b3c.bench_b3c,
     "B4": b4.bench_b4,
+    "B5": b5.bench_b5,
     "HVP": products.bench_hvp,
     "lattices": lattices.bench_lattices,
-    "pages": pages.bench_pages,
+    "discover": discover.bench_discover,
+    **pages.BENCHMARKS,
 }
 
 
 def main(
-    figure: Annotated[str | None, typer.Argument(help="One figure, HVP, lattices or pages; all without it.")] = None,
+    figure: Annotated[str | None, typer.Argument(help="One of them, or pages; all without it.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Put the results where the book shows them.")] = False,
 ) -> None:
     """Time sweeps against plain loops."""
     try:
-        names = [n for n in BENCHMARKS if figure is None or n.lower() == figure.lower()]
+        chosen = "" if figure is None else figure.lower()
+        names = [n for n in BENCHMARKS if chosen in ("", n.lower()) or (chosen == "pages" and n.startswith("page "))]
         if not names:
             raise SymtheoryError(f"a figure among {', '.join(BENCHMARKS)}", repr(figure), "name one, or none for all")
         machine = measure()

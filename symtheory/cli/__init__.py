@@ -1,4 +1,4 @@
-"""The command line: ``symtheory list | run | show | status | claims | verify``.
+"""The command line: ``symtheory list | run | show | status | claims | verify | inspect``.
 
 Exit codes: 0 done; 1 from ``verify`` when something is not as the ledger declares it; 2 for input that cannot be used,
 told in one message with its remedy; 130 after an interrupt, from which a rerun continues.
@@ -24,6 +24,12 @@ With ``--json`` a command writes one JSON object and nothing else to standard ou
     it) and ``proof`` (``scope``, ``proved`` and ``steps``, each ``name``, ``lhs``, ``rhs``, ``proved``). A verdict is
     ``statement``, ``residual``, ``tolerance``, ``control`` (residual of its negative control, or null), ``holds``,
     ``seed``.
+``inspect``
+    ``model``, ``parameters`` (their number), ``families``, ``rejected`` (derived but not confirmed), ``blocked`` (those
+    that ``frozen`` parameters rule out), ``gaps`` (each ``where``, ``why``, ``parameters``), ``unused``, ``tolerance``,
+    ``dtype`` and ``seconds``. A family is ``kind``, ``group``, ``degree``, ``copies``, ``where``, ``axes`` (tensor to
+    the axes it acts on, none where it acts on the whole tensor), ``buffers``, ``mirrors`` (null for infinitely many),
+    ``rank`` of one of them, ``no_mirror`` (why there are none, or empty) and ``residual``.
 
 Every object carries ``"schema": 1``.
 """

@@ -197,6 +197,24 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command(help="Find the parameter symmetries of a network of your own.")
+def inspect(
+    model: Annotated[str, typer.Argument(help="The model as package.module:name; a class, a function or a module.")],
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", help="Shape of an input, such as 1x3x32x32, or 1x8@100 for tokens below 100."),
+    ],
+    as_json: JsonFlag = False,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs and of the group elements.")] = 0,
+) -> None:
+    """Search a model for symmetries."""
+    from symtheory.cli import documents, inspection
+    from symtheory.discover import discover
+
+    report = discover(inspection.model_of(model), inspection.inputs_of(inputs, seed), seed=seed)
+    _show(documents.inspect_document(model, report), as_json, lambda: report)
+
+
 def _show(document: dict[str, Any], as_json: bool, table: Any) -> None:
     """Write an object, as JSON or as a table."""
     if as_json:

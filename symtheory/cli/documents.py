@@ -11,6 +11,7 @@ from symtheory.lab.results import Results
 from symtheory.lab.runs import figure_code
 
 if TYPE_CHECKING:
+    from symtheory.discover import SymmetryReport
     from symtheory.figures.base import Figure
     from symtheory.ledger import Entry
     from symtheory.spec.verdict import Verdict
@@ -65,6 +66,19 @@ def claims_document(entries: Mapping[str, Any]) -> dict[str, Any]:
         The object.
     """
     return {"schema": SCHEMA, "claims": [_entry(entry) for entry in entries.values()]}
+
+
+def inspect_document(model: str, report: SymmetryReport) -> dict[str, Any]:
+    """What ``symtheory inspect --json`` writes.
+
+    Args:
+        model: Name of the model.
+        report: Its symmetries.
+
+    Returns:
+        The object.
+    """
+    return {"schema": SCHEMA, "model": model, **report.to_dict()}
 
 
 def verify_document(theorem: Any, seed: int) -> dict[str, Any]:

@@ -1,0 +1,7 @@
+"""The parameter symmetries of anyone's network, derived from its graph and measured."""
+
+from symtheory.discover.families import Family, GroupMirror
+from symtheory.discover.report import SymmetryReport
+from symtheory.discover.search import discover
+
+__all__ = ["Family", "GroupMirror", "SymmetryReport", "discover"]

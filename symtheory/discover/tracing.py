@@ -1,0 +1,222 @@
+"""From a module to its graph, its tensors and what is known of each."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export.graph_signature import InputKind
+from torch.fx import Graph, Node
+from torch.utils._pytree import tree_leaves
+
+from symtheory.discover.opaque import Opaque, export, first_line
+from symtheory.discover.rules_layout import name_of
+from symtheory.errors import SymtheoryError
+
+#: Arguments of a normalisation that training itself fills in: buffers that follow the units.
+STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "_native_batch_norm_legit_no_training": (3, 4)}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something the analysis could not see through.
+
+    Attributes:
+        where: Node, operation or submodule.
+        why: What stood in the way.
+        tensors: Parameters that enter there, and whose symmetries may be missed.
+    """
+
+    where: str
+    why: str
+    tensors: tuple[str, ...] = ()
+
+
+@dataclass
+class Trace:
+    """A traced network.
+
+    Attributes:
+        graph: Its operations.
+        names: Placeholder to name of the parameter or buffer.
+        tensors: All parameters and buffers, by name, sharing storage with the module.
+        inputs: Placeholder to the value given.
+        movable: Names that symmetries may change: trainable parameters, running statistics.
+        parameters: Names of all parameters.
+        frozen: Names of parameters with ``requires_grad`` false.
+        opaque: Submodules that did not trace, kept alive for the graph to run.
+    """
+
+    graph: Graph
+    names: dict[str, str]
+    tensors: dict[str, Tensor]
+    inputs: dict[str, Any]
+    movable: set[str] = field(default_factory=set)
+    parameters: list[str] = field(default_factory=list)
+    frozen: list[str] = field(default_factory=list)
+    opaque: list[Opaque] = field(default_factory=list)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """One for each submodule that did not trace."""
+        return [Gap(f"submodule {o.name!r}", f"it does not trace: {o.why}", tuple(f"{o.name}.{n}" for n, _ in
+                    o.module.named_parameters())) for o in self.opaque]  # fmt: skip
+
+
+class _WithLoss(nn.Module):
+    """A model followed by a loss."""
+
+    def __init__(self, model: nn.Module, loss: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, *args: Any) -> Any:
+        return self.loss(self.model(*args))
+
+
+@contextlib.contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, without the fused attention that hides its parameters from a trace."""
+    modes = [(m, m.training) for m in model.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    model.eval()
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, training in modes:
+            module.training = training
+
+
+def functional(graph: Graph) -> bool:
+    """Make in-place operations on values used nowhere else functional; false if others are left."""
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if not node.target._schema.is_mutable:
+            continue
+        first = node.args[0] if node.args else None
+        packet = node.target._schema.name.split("::")[1]
+        plain = getattr(torch.ops.aten, packet.rstrip("_"), None)
+        alone = isinstance(first, Node) and len(first.users) == 1 and first.op != "placeholder"
+        aliased = isinstance(first, Node) and name_of(first) in {
+            "view", "reshape", "transpose", "permute", "select", "slice", "unsqueeze", "squeeze", "t", "expand",
+            "split", "chunk", "unbind", "detach", "alias", "flatten", "getitem", "unflatten",
+        }  # fmt: skip
+        overload = node.target._overloadname
+        if not (packet.endswith("_") and plain is not None and alone and not aliased and hasattr(plain, overload)):
+            return False
+        node.target = getattr(plain, overload)
+    return True
+
+
+def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any], Any] | None = None) -> Trace:
+    """Trace a module with ``torch.export``.
+
+    Args:
+        model: The module, in any mode; it is traced in evaluation mode.
+        example_inputs: Positional arguments.
+        loss: Function of the output to look at instead of the output itself.
+
+    Returns:
+        The trace.
+
+    Raises:
+        SymtheoryError: If a tensor has no values or the module does not run or trace.
+    """
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_meta:
+            raise SymtheoryError(
+                "parameters with values",
+                f"{name!r} on the meta device",
+                "materialise it, e.g. model.to_empty(device='cpu')",
+            )
+    whole = model if loss is None else _WithLoss(model, loss)
+    prefix = "" if loss is None else "model."
+    with evaluation(whole), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with torch.no_grad():
+                whole(*example_inputs)
+        except Exception as error:
+            shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in example_inputs]
+            raise SymtheoryError(
+                "example inputs on which the model runs",
+                f"{shapes}: {first_line(error)}",
+                "check their number and shapes",
+            ) from error
+        program, opaque = export(whole, tuple(example_inputs))
+        graph = program.graph
+        if not functional(graph):
+            program = program.run_decompositions({})
+            graph = program.graph
+        graph.eliminate_dead_code()
+    return _read(program, graph, whole, prefix, example_inputs, opaque)
+
+
+def _read(
+    program: Any, graph: Graph, model: nn.Module, prefix: str, inputs: Sequence[Any], opaque: list[Opaque]
+) -> Trace:
+    """Names and values of the placeholders."""
+    tensors: dict[str, Tensor] = {n: t.detach() for n, t in program.state_dict.items()}
+    tensors |= {n: t for n, t in program.constants.items() if isinstance(t, Tensor)}
+    trained = {id(p): p.requires_grad for p in model.parameters()}
+    held = dict(model.named_parameters(remove_duplicate=False))
+    flat = list(tree_leaves(tuple(inputs)))
+    found = Trace(graph, {}, {}, {}, opaque=opaque)
+    # a tied tensor has several names; the module's own list has the first of them
+    first = {id(p): n for n, p in model.named_parameters()}
+
+    for spec, node in zip(program.graph_signature.input_specs, graph.find_nodes(op="placeholder"), strict=True):
+        if spec.kind == InputKind.USER_INPUT:
+            found.inputs[node.name] = flat.pop(0)
+            continue
+        if spec.target not in tensors:
+            found.inputs[node.name] = None
+            continue
+        full = first[id(held[spec.target])] if spec.target in held else spec.target
+        name = full.removeprefix(prefix)
+        found.names[node.name] = name
+        if name in found.tensors:
+            continue
+        found.tensors[name] = tensors[spec.target]
+        if spec.kind == InputKind.PARAMETER:
+            found.parameters.append(name)
+            if trained[id(held[spec.target])]:
+                found.movable.add(name)
+            else:
+                found.frozen.append(name)
+    for node in graph.nodes:
+        for position in STATISTICS.get(name_of(node), ()):
+            argument = node.args[position] if len(node.args) > position else None
+            if isinstance(argument, Node) and argument.name in found.names:
+                found.movable.add(found.names[argument.name])
+    return found
+
+
+def resolve(argument: Any, env: Mapping[Node, Any]) -> Any:
+    """An argument with every node replaced by its value."""
+    if isinstance(argument, Node):
+        return env[argument]
+    if isinstance(argument, list | tuple):
+        return [resolve(a, env) for a in argument]
+    if isinstance(argument, dict):
+        return {k: resolve(a, env) for k, a in argument.items()}
+    return argument
+
+
+def is_getitem(node: Node) -> bool:
+    """Whether a node picks one of several results."""
+    return node.target is operator.getitem
+
+
+def is_opaque(node: Node) -> bool:
+    """Whether a node stands for a submodule that did not trace."""
+    return str(node.target).startswith("symtheory.opaque")

@@ -17,7 +17,9 @@ from symtheory.engine.images import CANONICAL, JPEG_COPY, STAND_IN, Split, diges
 from symtheory.errors import SymtheoryError
 from symtheory.lab import data, downloads
 from symtheory.lab.catalogue import COLLECTIONS, Parcel
+from symtheory.lab.executors import Serial
 from symtheory.lab.files import digest
+from symtheory.lab.identity import describe
 
 SMALL = {"mnist": (12, 8), "cifar-10": (10, 10), "cifar-100": (100, 100)}
 
@@ -332,3 +334,16 @@ def test_the_real_files(name):
     if name == "mnist":
         assert images.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
         assert float(images.train.images.float().mean() / 255) == pytest.approx(0.1307, abs=1e-4)
+
+
+def test_a_shard_function_that_is_handed_a_loader_is_filed_under_the_loaders_code():
+    plain, code = describe(partial(stand_in, 5))
+    name, other = describe(partial(digest_of, data.load))
+    assert name.startswith("symtheory.engine.images.digest_of") and "symtheory.lab.data.load" in name
+    assert describe(partial(digest_of, data.load)) == (name, other) != (plain, code)
+    with pytest.raises(SymtheoryError, match="imported by name"):
+        describe(partial(digest_of, lambda name: name))
+
+
+def test_executors_know_where_data_sets_are():
+    assert Serial().load is data.load

@@ -6,7 +6,6 @@ stays, so that the next run goes on with the next file.
 
 from __future__ import annotations
 
-import io
 import sys
 import tarfile
 from pathlib import Path
@@ -144,7 +143,7 @@ def unpack(archive: Path, names: tuple[str, ...], folder: Path) -> None:
             name = Path(member.name).name
             content = tar.extractfile(member) if name in left else None
             if content is not None:
-                write_atomic(folder / name, io.BufferedReader(content).read())
+                write_atomic(folder / name, content.read())
                 left.discard(name)
     if left:
         raise SymtheoryError(f"{', '.join(sorted(left))} in {archive}", "an archive without", "remove it and run again")

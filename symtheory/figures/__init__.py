@@ -9,6 +9,7 @@ from symtheory.figures.a5 import A5
 from symtheory.figures.a8 import A8
 from symtheory.figures.a9 import A9
 from symtheory.figures.a10 import A10
+from symtheory.figures.b1 import B1
 from symtheory.figures.b2 import B2
 from symtheory.figures.b3a import B3a
 from symtheory.figures.b3c import B3c
@@ -18,7 +19,7 @@ from symtheory.figures.base import Figure
 
 FIGURES: dict[str, Figure] = {
     figure.id: figure
-    for figure in (A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10(), B2(), B3a(), B3c(), B4(), B10())
+    for figure in (A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10(), B1(), B2(), B3a(), B3c(), B4(), B10())
 }
 
 __all__ = ["FIGURES"]

@@ -183,7 +183,7 @@ def shuffled(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
 
 
 def stand_in(count: int = 512, side: int = 28, classes: int = 10, seed: int = 0) -> Images:
-    """Made-up images for tests that must run without files: a blurred pattern for each class, plus noise.
+    """Made-up images for tests that must run without files: a dark, blurred pattern for each class, and noise.
 
     Args:
         count: Images to train on; a quarter as many to test on.
@@ -196,11 +196,11 @@ def stand_in(count: int = 512, side: int = 28, classes: int = 10, seed: int = 0)
     """
     g = torch.Generator().manual_seed(seed)
     coarse = torch.rand(classes, 1, 7, 7, generator=g)
-    patterns = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False)
+    patterns = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False) ** 3
 
     def draw(n: int) -> Split:
         labels = torch.randint(classes, (n,), generator=g)
-        noise = 0.3 * torch.randn(n, 1, side, side, generator=g)
+        noise = 0.2 * torch.randn(n, 1, side, side, generator=g)
         return Split((255 * (patterns[labels] + noise).clamp(0, 1)).to(torch.uint8), labels)
 
     train, test = draw(count), draw(count // 4)

@@ -60,8 +60,8 @@ class B5(Figure):
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
-            data=pictures.MADE_UP, measured=128, hidden=40, epochs=12, batch=16, seeds=(0,), decays=(1e-3, 0.1),
-            scales=(1.0, 0.02), decay=3e-2,
+            data=pictures.MADE_UP, measured=128, hidden=32, epochs=26, batch=16, seeds=(0,), decays=(1e-3, 0.1),
+            scales=(1.0, 0.2), decay=5e-2,
         ),
         "page": Settings(
             samples=20_000, tested=2000, epochs=3, seeds=(0,), decays=(1e-3, 1e-2, 5e-2), scales=(1.0, 0.1),

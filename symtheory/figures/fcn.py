@@ -53,7 +53,7 @@ class Setting(Config):
     tested: int = 0
     measured: int = 1000
     hidden: int = 300
-    epochs: int = 5
+    epochs: int = 10
     batch: int = 64
     lr: float = 0.1
     sigma0: float = 1.0

@@ -22,23 +22,8 @@ from symtheory.figures.base import Figure
 FIGURES: dict[str, Figure] = {
     figure.id: figure
     for figure in (
-        A1(),
-        A2(),
-        A3a(),
-        A3b(),
-        A4(),
-        A5(),
-        A8(),
-        A9(),
-        A10(),
-        B1(),
-        B2(),
-        B3a(),
-        B3c(),
-        B4(),
-        B5(),
-        B10(),
-        B11(),
+        *(A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10()),
+        *(B1(), B2(), B3a(), B3c(), B4(), B5(), B10(), B11()),
     )
 }
 

@@ -63,7 +63,7 @@ class B11(Figure):
             data=pictures.MADE_UP, measured=128, hidden=32, epochs=26, batch=16, seeds=(0,), decay=5e-2,
             sizes=(0.0, 0.5, 1.0, 2.0),
         ),
-        "page": Settings(samples=20_000, tested=2000, epochs=3, seeds=(0,), decay=3e-2),
+        "page": Settings(samples=20_000, tested=2000, epochs=4, seeds=(0,), decay=3e-2),
         "paper": Settings(),
     }  # fmt: skip
 
@@ -87,7 +87,7 @@ class B11(Figure):
             executor: Maps over the shards, and knows where the data set is.
 
         Returns:
-            ``spectrum`` (seed, sigma0, place, index), ``rank`` (seed, sigma0, place), ``accuracy`` (seed, sigma0, part).
+            ``spectrum`` (seed, sigma0, place, index), ``rank`` (..., place), ``accuracy`` (..., part).
         """
         runner, load = InProcess() if executor is None else executor, pictures.loader(executor)
         shards = pictures.with_origin(self.shards(config), load)
@@ -112,9 +112,9 @@ class B11(Figure):
         rank = (result["rank"].sel(place="before activation") / result.attrs["hidden"]).mean("seed")
         vanilla, syre = float(rank.sel(sigma0=0)), float(rank.sel(sigma0=result.attrs["sigma0"]))
         low = result["spectrum"].sel(place="before activation").isel(index=slice(result.sizes["index"] // 2, None))
-        roots = np.exp(0.5 * np.log(low.clip(min=1e-30)).mean(("seed", "index")))
+        roots = np.exp(0.5 * np.log(low.clip(min=1e-30)).mean(["seed", "index"]).values)
         sizes = result["sigma0"].values[1:].tolist()
-        fit = fitted_exponent(sizes, roots.values[1:].tolist())
+        fit = fitted_exponent(sizes, roots[1:].tolist())
         return [
             Verdict(
                 "vanilla's rank over the width (control: syre's)", vanilla, 0.5, control=syre, factor=1.8,

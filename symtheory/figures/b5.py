@@ -64,7 +64,7 @@ class B5(Figure):
             scales=(1.0, 0.2), decay=5e-2,
         ),
         "page": Settings(
-            samples=20_000, tested=2000, epochs=3, seeds=(0,), decays=(1e-3, 1e-2, 5e-2), scales=(1.0, 0.1),
+            samples=20_000, tested=2000, epochs=4, seeds=(0,), decays=(1e-3, 1e-2, 5e-2), scales=(1.0, 0.1), decay=3e-2,
         ),
         "paper": Settings(),
     }  # fmt: skip

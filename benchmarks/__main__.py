@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "B2": b2.bench_b2,
     "B3c": b3c.bench_b3c,
     "B4": b4.bench_b4,
+    "B5": b5.bench_b5,
     "HVP": products.bench_hvp,
     "pages": pages.bench_pages,
 }

@@ -112,7 +112,8 @@ class B11(Figure):
         rank = (result["rank"].sel(place="before activation") / result.attrs["hidden"]).mean("seed")
         vanilla, syre = float(rank.sel(sigma0=0)), float(rank.sel(sigma0=result.attrs["sigma0"]))
         low = result["spectrum"].sel(place="before activation").isel(index=slice(result.sizes["index"] // 2, None))
-        roots = np.exp(0.5 * np.log(low.clip(min=1e-30)).mean(["seed", "index"]).values)
+        values = low.transpose("sigma0", "seed", "index").values.clip(min=1e-30)
+        roots = np.exp(0.5 * np.log(values).mean((1, 2)))
         sizes = result["sigma0"].values[1:].tolist()
         fit = fitted_exponent(sizes, roots[1:].tolist())
         return [

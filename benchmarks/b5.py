@@ -48,7 +48,7 @@ def network(shape: mlp.Shape, vector: Tensor) -> nn.Sequential:
     """
     parts: list[nn.Module] = []
     for k, (w, b) in enumerate(shape.layers(vector)):
-        layer = nn.Linear(*w.shape)
+        layer = nn.Linear(w.shape[0], w.shape[1])
         layer.weight.data, layer.bias.data = w.T.clone(), b.clone()
         parts += [nn.ReLU(), layer] if k else [layer]
     return nn.Sequential(*parts)

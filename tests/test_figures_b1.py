@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from symtheory import gallery
 from symtheory.engine import mlp
 from symtheory.engine.images import shuffled, stand_in
 from symtheory.errors import SymtheoryError
@@ -64,10 +65,11 @@ def test_every_training_is_the_plain_loop(training, optimizer):
     assert found["loss"].item() == pytest.approx(loss.item(), rel=1e-4)
 
 
-def test_a_result_says_what_it_was_made_from(smoke):
-    assert json.loads(smoke.attrs["data"])["stand-in"]["note"] == "synthetic stand-in"
-    _, made = run_figure(FIGURE, "smoke")
-    assert made.data == json.loads(smoke.attrs["data"])
+def test_a_result_says_what_it_was_made_from_and_so_does_its_page(smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMTHEORY_RESULTS", str(tmp_path))
+    _, made = run_figure(FIGURE, "smoke", results_root=tmp_path)
+    assert made.data == json.loads(smoke.attrs["data"]) == stand_in().origin()
+    assert "Data: stand-in (synthetic stand-in, SHA-256 " in gallery.evidence("B1").text
 
 
 def test_only_smoke_uses_made_up_images():

@@ -11,6 +11,7 @@ files differ, these are damaged.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import os
@@ -76,10 +77,8 @@ def _content(collection: Collection, file: str, root: str) -> bytes:
         return _verified(collection, own, strict=not collection.copies)
     path = cache() / collection.folder / file
     if path.exists():
-        try:
+        with contextlib.suppress(SymtheoryError):  # a damaged file in the cache is replaced below
             return _verified(collection, path)
-        except SymtheoryError:  # an interrupted or damaged cache mends itself
-            path.unlink(missing_ok=True)
     parcel = collection.parcels[file]
     fetched = download(parcel, path.parent, needed=f"{collection.folder}/{file}")
     if parcel.name != file:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from symtheory.engine.resnet import BasicBlock, ResNet18
+from symtheory.engine.resnet import ResNet18
 from symtheory.errors import SymtheoryError
 
 
@@ -44,9 +44,9 @@ def test_logits_come_from_the_penultimate_layer_after_its_activation(net):
 
 
 def test_a_block_of_zero_convolutions_passes_positive_inputs_on():
-    block = BasicBlock(4, 4, 1).eval()
+    block = ResNet18(10, seeded()).blocks[1].eval()
     torch.nn.init.zeros_(block.conv2.weight)
-    x = torch.rand(1, 4, 5, 5, generator=seeded())
+    x = torch.rand(1, 64, 5, 5, generator=seeded())
     assert torch.equal(block(x), x)
 
 

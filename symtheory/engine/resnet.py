@@ -18,7 +18,7 @@ STAGES = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
-    """Two 3 by 3 convolutions with a shortcut.
+    """Two 3 by 3 convolutions with a shortcut; the network that it is part of draws its weights.
 
     Args:
         inputs: Channels that come in.

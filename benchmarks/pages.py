@@ -7,6 +7,7 @@ from functools import partial
 
 from benchmarks.timing import Timing, timed
 from symtheory.figures import FIGURES
+from symtheory.lab.executors import Serial
 
 
 def bench_page(name: str) -> Timing:
@@ -18,8 +19,9 @@ def bench_page(name: str) -> Timing:
     Returns:
         Its time; there is no reference, so the ratio is 0.
     """
-    figure = FIGURES[name]
-    return Timing(f"page {name}", 0.0, timed(lambda: figure.run(figure.presets["page"])), 0.0, 0, 0.0)
+    figure, runner = FIGURES[name], Serial()
+    seconds = timed(lambda: figure.run(figure.presets["page"], executor=runner))
+    return Timing(f"page {name}", 0.0, seconds, 0.0, 0, 0.0)
 
 
 BENCHMARKS: dict[str, Callable[[], Timing]] = {f"page {name}": partial(bench_page, name) for name in FIGURES}

@@ -10,7 +10,7 @@ import xarray as xr
 from symtheory.errors import SymtheoryError
 from symtheory.figures import FIGURES
 from symtheory.figures.base import Figure, Outcome, outcome_of
-from symtheory.lab.provenance import Provenance
+from symtheory.lab.provenance import Provenance, data_in_words
 from symtheory.lab.results import Results, default_root
 from symtheory.pages import Markdown, table
 from symtheory.plots import PLOTS, Drawing
@@ -186,7 +186,8 @@ def _origin(made: Provenance) -> str:
     settings: dict[str, Any] = {k: v for k, v in made.settings.items() if isinstance(v, int | float | str)}
     listed = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in settings.items())
     where = made.device.get("name", made.device.get("kind", ""))
+    used = f" Data: {data_in_words(made.data)}." if made.data else ""
     return (
         f"Preset {made.preset}: {listed}. Made on {made.date[:10]} in {made.compute_time_s:.1f} s on {where} with "
-        f"torch {made.versions.get('torch', '?')}."
+        f"torch {made.versions.get('torch', '?')}.{used}"
     )

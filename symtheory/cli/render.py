@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from symtheory.lab.executors import Progress, ProgressCallback
-from symtheory.lab.provenance import Provenance
+from symtheory.lab.provenance import Provenance, data_in_words
 
 
 def figures_table(document: Mapping[str, Any]) -> Table:
@@ -137,7 +137,7 @@ def provenance_table(record: Provenance) -> Table:
         "wall time": f"{record.wall_time_s:.1f} s; computing {record.compute_time_s:.1f} s in {shards} shards",
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "commit": record.commit or "not from a checkout",
-        "data": ", ".join(record.data) or "none",
+        "data": data_in_words(record.data) or "none",
         "sha256": record.sha256,
     }
     for name, value in facts.items():

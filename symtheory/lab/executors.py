@@ -24,8 +24,9 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from symtheory.engine.images import Loader
 from symtheory.errors import SymtheoryError
-from symtheory.lab import attempts, devices
+from symtheory.lab import attempts, data, devices
 from symtheory.lab.attempts import Outcome, Shard, ShardFunction
 from symtheory.lab.identity import Identity, canonical, identify
 from symtheory.lab.store import Store, unseal
@@ -77,6 +78,11 @@ class StoringExecutor:
     def __post_init__(self) -> None:
         #: One entry for every call of :meth:`map`: how it ended, or how far it came.
         self.history: list[Progress] = []
+
+    @property
+    def load(self) -> Loader:
+        """Where figures get their data sets from."""
+        return data.load
 
     def map(self, figure_id: str, function: ShardFunction, shards: Sequence[Shard]) -> list[xr.Dataset]:
         """Call ``function`` on every shard that is not in the store yet.

@@ -117,7 +117,8 @@ def describe(function: Callable[..., object]) -> tuple[str, str]:
 
     Args:
         function: A function that can be imported by name; a method of an object with JSON state, or such an object
-            itself if it can be called; or a ``functools.partial`` of these with JSON arguments.
+            itself if it can be called; or a ``functools.partial`` of these with arguments that are JSON or
+            functions again.
 
     Returns:
         The name with everything bound to the function, and the digest of its code.
@@ -128,7 +129,7 @@ def describe(function: Callable[..., object]) -> tuple[str, str]:
     bound: list[object] = []
     inner: Any = function
     while isinstance(inner, functools.partial):
-        bound.append([list(inner.args), dict(inner.keywords)])
+        bound.append([list(map(_settled, inner.args)), {k: _settled(v) for k, v in inner.keywords.items()}])
         inner = inner.func
     if not hasattr(inner, "__qualname__"):  # an object that can be called
         inner = inner.__call__
@@ -147,6 +148,11 @@ def describe(function: Callable[..., object]) -> tuple[str, str]:
         )
     suffix = canonical(bound) if bound else ""
     return name + suffix, digest("".join(map(code_digest, sorted(modules))).encode())[:16]
+
+
+def _settled(value: object) -> object:
+    """An argument as JSON: a function that is handed over, such as one that loads data, as its name and its code."""
+    return list(describe(value)) if callable(value) else value
 
 
 def _state(owner: object) -> dict[str, Any]:

@@ -145,6 +145,24 @@ def check_records(verdicts: Iterable[Verdict]) -> tuple[dict[str, Any], ...]:
     return tuple(check_record(verdict) for verdict in verdicts)
 
 
+def data_in_words(data: Mapping[str, Any]) -> str:
+    """Data sets of a result, with what kind of copy was used.
+
+    Args:
+        data: Name to digest and note, as in :class:`Provenance`.
+
+    Returns:
+        A list in words; empty if none was used.
+
+    >>> data_in_words({"cifar-10": {"sha256": "cb94789f92ee5d16", "note": "JPEG copy"}})
+    'cifar-10 (JPEG copy, SHA-256 cb94789f92ee...)'
+    """
+    return ", ".join(
+        f"{name} ({how.get('note', 'kind unknown')}, SHA-256 {how.get('sha256', '?')[:12]}...)"
+        for name, how in data.items()
+    )
+
+
 def seeds_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that feed random generators.
 

@@ -13,10 +13,12 @@ from symtheory.plots.a4 import figure_a4
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
 from symtheory.plots.attention import figure_a9, figure_a10
+from symtheory.plots.b1 import figure_b1
 from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
+from symtheory.plots.b5 import figure_b5, figure_b11
 from symtheory.plots.c1 import figure_c1
 from symtheory.plots.c2 import figure_c2
 from symtheory.plots.c3 import figure_c3
@@ -39,11 +41,14 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A8": figure_a8,
     "A9": figure_a9,
     "A10": figure_a10,
+    "B1": figure_b1,
     "B2": figure_b2,
     "B3a": figure_b3a,
     "B3c": figure_b3c,
     "B4": figure_b4,
+    "B5": figure_b5,
     "B10": figure_b10,
+    "B11": figure_b11,
     "C1": figure_c1,
     "C2": figure_c2,
     "C3": figure_c3,

@@ -1,0 +1,127 @@
+"""What the figures made from images share: where data come from, and how a result says what it was made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from symtheory.engine.images import Images, Loader, Split, shuffled, stand_in
+from symtheory.errors import SymtheoryError
+from symtheory.figures.base import Executor, Shard
+
+#: Name of the made-up images; only smoke presets use them.
+MADE_UP = "stand-in"
+
+
+def loader(executor: Executor | None) -> Loader | None:
+    """Where an executor takes data sets from; those of the lab have such a place.
+
+    Args:
+        executor: Any executor.
+
+    Returns:
+        A function from name to data set, or ``None``.
+    """
+    return getattr(executor, "load", None)
+
+
+def images(name: str, load: Loader | None) -> Images:
+    """A data set by its name.
+
+    Args:
+        name: As the lab knows it, or ``stand-in``.
+        load: From :func:`loader`.
+
+    Returns:
+        The data set.
+
+    Raises:
+        SymtheoryError: If there is no place to take it from.
+    """
+    if name == MADE_UP:
+        return stand_in()
+    if load is None:
+        remedy = "use 'symtheory run', or symtheory.lab.executors.Serial()"
+        raise SymtheoryError(f"an executor that knows where {name} is", "none", remedy)
+    return load(name)
+
+
+def with_origin(shards: list[Shard], load: Loader | None) -> list[Shard]:
+    """Put digest and kind of the data into every shard, so that results of different copies are never mixed.
+
+    Args:
+        shards: Each with the name of its data set under ``data``.
+        load: From :func:`loader`.
+
+    Returns:
+        The shards with one more entry.
+    """
+    return [{**s, "origin": images(s["data"], load).origin()} for s in shards]
+
+
+def opened(shard: Shard, load: Loader | None) -> Images:
+    """The data set of a shard.
+
+    Args:
+        shard: From :func:`with_origin`.
+        load: From :func:`loader`.
+
+    Returns:
+        The data set.
+
+    Raises:
+        SymtheoryError: If it is another copy than the one the shard was made for.
+    """
+    found = images(shard["data"], load)
+    if found.origin() != shard["origin"]:
+        raise SymtheoryError(f"{shard['origin']}", f"{found.origin()}", "use the same files on every machine")
+    return found
+
+
+def named(result: xr.Dataset, shards: list[Shard]) -> xr.Dataset:
+    """Let a result say what it was made from; its provenance repeats it.
+
+    Args:
+        result: A figure's result; changed in place.
+        shards: From :func:`with_origin`.
+
+    Returns:
+        The same.
+    """
+    origins = {name: how for shard in shards for name, how in shard["origin"].items()}
+    result.attrs["data"] = json.dumps(origins, sort_keys=True)
+    return result
+
+
+def batches(inputs: Tensor, labels: Tensor, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end, epoch after epoch.
+
+    Args:
+        inputs: One sample a row.
+        labels: As many.
+        size: Samples of a batch.
+        generator: Source of the order, on the CPU.
+
+    Yields:
+        Inputs and labels.
+    """
+    while True:
+        for index in shuffled(len(labels), size, generator):
+            yield inputs[index.to(labels.device)], labels[index.to(labels.device)]
+
+
+def part(split: Split, count: int) -> Split:
+    """The first images, or all if the setting is 0.
+
+    Args:
+        split: All of them.
+        count: How many.
+
+    Returns:
+        The subset.
+    """
+    return split.first(min(count, len(split))) if count else split

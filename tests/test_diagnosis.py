@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -148,6 +149,7 @@ def trained(seed, x, y, steps=4000):
         ((model(x) - y) ** 2).mean().backward()
         with torch.no_grad():
             for p in model.parameters():
+                assert p.grad is not None
                 p -= 0.05 * p.grad
     finish = torch.optim.LBFGS(
         model.parameters(), max_iter=3000, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe"
@@ -262,6 +264,13 @@ def test_the_plan_sees_what_is_not_at_rest_or_not_invariant(task):
 LAYER = HiddenLayer(PI3, POINTS, ONE)
 
 BAD = {
+    "single precision": (lambda: group_of([torch.tensor([[0.5, -0.8], [0.8, 0.5]])]), "matrices in double precision"),
+    "fractions": (lambda: group_of([(1.5, 0, 2)]), "whole numbers"),
+    "curved": (lambda: tying_leaks(LAYER, lambda t: naive(t**3), 4), "linear in the tied numbers"),
+    "a loss of another net": (
+        lambda: relax_plan(EquivariantMLP(PI3, [POINTS], ONE), lambda net: torch.ones(())),
+        "a loss of the network that it is given",
+    ),
     "no generators": (lambda: diagnose([], [], [FREE], []), "at least one generator"),
     "no permutation": (lambda: group_of([(0, 0, 1)]), "permutations of 0..m-1"),
     "different degree": (lambda: group_of([(1, 0), (1, 2, 0)]), "all of one degree"),
@@ -292,6 +301,28 @@ def test_bad_input_is_refused(case):
     call, message = BAD[case]
     with pytest.raises(SymtheoryError, match=message):
         call()
+
+
+def test_arrays_and_nested_lists_are_matrices():
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    assert group_of([turn]).order == group_of([turn.tolist()]).order == 4
+    assert diagnose([turn], [turn], [FREE], [[[1.0]]]).blocks[0].units == 4
+
+
+def test_a_block_that_computes_nothing_is_named():
+    found = diagnose(S3, PI3, [FREE], [torch.ones(1, 1)] * 2)
+    assert found.warnings == ()
+    signs = [torch.tensor([[-1.0 if S3.element_orders[g] == 2 else 1.0]]) for g in S3.generators]
+    mute = diagnose(S3, PI3, [S3.subgroup_classes[1][0]], signs)
+    assert not mute.barrier and mute.warnings == (
+        "block 0 (3 units): no output weights are allowed, so it computes nothing",
+    )
+
+
+def test_single_precision_networks_can_be_planned(task):
+    x, y = (t.float() for t in task)
+    model = EquivariantMLP(PI3, [POINTS], ONE, nn.GELU())
+    assert "train on" in relax_plan(model, partial(mean_square, x=x, y=y)).verdict
 
 
 def test_a_network_too_large_for_a_plan_is_refused():

@@ -68,6 +68,11 @@ class BlockReport:
         return self.chambers.barrier
 
     @property
+    def computes(self) -> bool:
+        """Whether the constraint allows output weights."""
+        return self.parameters[2] > 0
+
+    @property
     def redundant(self) -> bool:
         """Whether some of its units always coincide."""
         return self.closure != self.stabilizer
@@ -99,10 +104,10 @@ class Diagnosis:
 
     @property
     def odds(self) -> float:
-        r"""Heuristic chance that every kind of side is taken by some block: $\prod(1-(1-p)^k)$ for $k$ like blocks.
+        r"""Heuristic chance that the rarest side is taken by some block: $\prod(1-(1-p)^k)$ for $k$ like blocks.
 
-        Orbits of chambers have probability $p$ each. Blocks are taken to be independent; they can also make up for each
-        other, so this is no bound.
+        $p$ is the smallest probability of an orbit of chambers. Blocks are taken to be independent; they can also make
+        up for each other or spoil each other, so this is no bound.
         """
         types = self.layer.units.types
         factors = []
@@ -119,6 +124,9 @@ class Diagnosis:
         for b in dict.fromkeys(self.blocks):  # equal blocks share a report
             numbers = [str(i) for i, other in enumerate(self.blocks) if other is b]
             name = f"block{'s' * (len(numbers) > 1)} {', '.join(numbers)} ({b.units} units)"
+            if not b.computes:
+                found.append(f"{name}: no output weights are allowed, so it computes nothing")
+                continue
             if b.redundant:
                 fewer = self.layer.group.order // len(b.closure)
                 found.append(f"{name}: some units always coincide; it computes what a block of {fewer} does")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from symtheory.errors import SymtheoryError
@@ -16,8 +18,9 @@ from symtheory.spec.representations import Representation, from_generators
 #: What the activation allows units to be confused with: nothing, their negatives, their positive multiples.
 Activation = Literal["generic", "odd", "relu"]
 
-GroupLike = FiniteGroup | Sequence[Sequence[int]] | Sequence[Tensor]
-RepresentationLike = Representation | Sequence[Sequence[int]] | Sequence[Tensor]
+#: Permutations as sequences of images, or matrices as tensors, arrays or nested lists.
+GroupLike = FiniteGroup | Sequence[Any]
+RepresentationLike = Representation | Sequence[Any]
 UnitsLike = GSet | Sequence[Subset]
 
 
@@ -42,8 +45,8 @@ def group_of(given: GroupLike, limit: int = LIMIT) -> FiniteGroup:
         return given
     if not given:
         raise SymtheoryError("at least one generator", "none", "give permutations of 0..m-1, or matrices")
-    if all(isinstance(g, Tensor) and g.dim() == 2 for g in given):
-        return from_matrices(cast(Sequence[Tensor], given), limit=limit)
+    if (matrices := _matrices(given)) is not None:
+        return from_matrices(matrices, limit=limit)
     return from_permutations([_images(g) for g in given], limit=limit)
 
 
@@ -71,8 +74,7 @@ def representation_of(given: RepresentationLike, group: FiniteGroup) -> Represen
                 f"{len(given)}",
                 "follow group.generators",
             )
-        if all(isinstance(m, Tensor) and m.dim() == 2 for m in given):
-            matrices = [cast(Tensor, m).double() for m in given]
+        if (matrices := _matrices(given)) is not None:
             if len({m.shape for m in matrices}) != 1 or matrices[0].shape[0] != matrices[0].shape[1]:
                 raise SymtheoryError(
                     "square matrices of one size", f"{[tuple(m.shape) for m in matrices]}", "give one a generator"
@@ -127,5 +129,24 @@ def activation_of(given: str) -> Activation:
     )
 
 
-def _images(given: Sequence[int] | Tensor) -> list[int]:
-    return [int(k) for k in (given.tolist() if isinstance(given, Tensor) else given)]
+def _matrices(given: Sequence[Any]) -> list[Tensor] | None:
+    """The matrices, if this is what was given."""
+    made = [g if isinstance(g, Tensor) else torch.as_tensor(np.asarray(g)) for g in given]
+    if not all(m.dim() == 2 for m in made):
+        return None
+    if any(m.dtype in (torch.float32, torch.float16, torch.bfloat16) and bool((m != m.round()).any()) for m in made):
+        raise SymtheoryError(
+            "matrices in double precision",
+            f"{[str(m.dtype) for m in made]}",
+            "build them in float64; single precision cannot tell a finite order from an infinite one",
+        )
+    if any(m.is_complex() for m in made):
+        raise SymtheoryError("real matrices", "complex ones", "use the real form, of twice the size")
+    return [m.double() for m in made]
+
+
+def _images(given: Sequence[int] | Tensor | np.ndarray) -> list[int]:
+    values = [float(k) for k in np.asarray(given).tolist()]
+    if any(v != int(v) for v in values):
+        raise SymtheoryError("images of points, whole numbers", f"{values}", "number the points from 0")
+    return [int(v) for v in values]

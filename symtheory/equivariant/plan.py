@@ -181,9 +181,15 @@ def relax_plan(model: EquivariantMLP, loss: Callable[[Network], Tensor]) -> Rela
 
     def of(vector: Tensor) -> Tensor:
         params = unflatten(vector, shapes)
-        return loss(lambda x: functional_call(free, params, (x,)))
+        return loss(lambda x: functional_call(free, params, (x.to(point.dtype),)))
 
     slope, curvature = grad(of)(point), hessian(of)(point)
+    if not bool(slope.any()) and not bool(curvature.any()):
+        raise SymtheoryError(
+            "a loss of the network that it is given",
+            "one that does not change with it",
+            "call the argument, undetached",
+        )
     action = weight_action(model)
     inside = action.reynolds(frozenset(range(model.group.order)))
     along, outward = float((inside @ slope).norm()), float((slope - inside @ slope).norm())
@@ -193,14 +199,20 @@ def relax_plan(model: EquivariantMLP, loss: Callable[[Network], Tensor]) -> Rela
     components = [_component(b, curvature, inside) for b in isotypic_blocks(action)]
     trivial_moves = _rescalings(model)
     relaxations = []
+    moved = [action.matrices[g] for g in model.group.generators]
+    invariant = all(float((m @ curvature - curvature @ m).abs().max()) <= FLAT * scale for m in moved)
     for members in reversed(model.group.subgroup_classes[:-1]):
-        fixed = action.reynolds(members[0])
-        # a direction that the constraint allows anyway is no escape, and a rescaling leads nowhere
-        beyond = _without(_range(fixed - inside), trivial_moves)
-        lowest = float(torch.linalg.eigvalsh(beyond.T @ curvature @ beyond)[0]) if beyond.shape[1] else 0.0
-        flat = beyond.shape[1] > 0 and abs(lowest) <= FLAT * scale
-        outcome: Outcome = "undecided" if flat else "escapes" if lowest < 0 else "stays"
-        relaxations.append(Relaxation(members[0], round(float(fixed.trace())), lowest, outcome))
+        # conjugate subgroups are alike only if the Hessian commutes with the group
+        found = []
+        for k in members[:1] if invariant else members:
+            fixed = action.reynolds(k)
+            # a direction that the constraint allows anyway is no escape, and a rescaling leads nowhere
+            beyond = _without(_range(fixed - inside), trivial_moves)
+            lowest = float(torch.linalg.eigvalsh(beyond.T @ curvature @ beyond)[0]) if beyond.shape[1] else 0.0
+            flat = beyond.shape[1] > 0 and abs(lowest) <= FLAT * scale
+            outcome: Outcome = "undecided" if flat else "escapes" if lowest < 0 else "stays"
+            found.append(Relaxation(k, round(float(fixed.trace())), lowest, outcome))
+        relaxations.append(min(found, key=lambda r: r.lowest))
     return RelaxPlan(
         along <= enough,
         along,

@@ -49,7 +49,7 @@ def tying_leaks(
         The leaking flats, largest leak first; none if the tying is harmless.
 
     Raises:
-        SymtheoryError: If the shapes are others or the weights are not equivariant.
+        SymtheoryError: If the shapes are others, or the weights are not linear in the numbers or not equivariant.
 
     >>> from symtheory.spec import group_families, gsets, representations
     >>> s3 = group_families.symmetric(3)
@@ -71,6 +71,13 @@ def tying_leaks(
         return torch.cat([w.flatten(), b, a.T.flatten()])
 
     jacobian = jacrev(flattened)(torch.zeros(numbers, dtype=torch.float64))
+    tried = torch.randn(numbers, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    off = float((flattened(tried) - jacobian @ tried).abs().max())
+    if not bool(jacobian.any()) or off > ROUNDING * float(jacobian.abs().max()):
+        raise SymtheoryError(
+            "weights that are linear in the tied numbers", f"an error of {off:.2g}",
+            "build them from the numbers themselves: torch.stack, not torch.tensor",
+        )  # fmt: skip
     metric = jacobian @ jacobian.T
     whole = _basis(layer, None)
     outside = float((jacobian - whole @ (whole.T @ jacobian)).abs().max())

@@ -1,8 +1,9 @@
 r"""Hidden fixed-point subspaces of a network with several hidden layers.
 
 Units of every hidden layer form a $G$-set; the weights between two layers are equivariant maps, one parameter for every
-orbit of pairs. Exchanges within the layers fix the weights whose rows and columns are constant on the classes of one
-congruence a layer. Two choices of congruences with the same fixed points have a join with these fixed points, too, so
+orbit of pairs. A product of groups of exchanges, one group a layer, fixes the weights whose rows and columns are
+constant on the classes of one congruence a layer. Groups that exchange units of two layers at once can fix more; they
+are not listed here. Two choices of congruences with the same fixed points have a join with these fixed points, too, so
 flats are told apart by dimensions alone.
 """
 
@@ -27,7 +28,7 @@ Choice = tuple[Labels, ...]
 
 @dataclass(frozen=True)
 class DeepFlat:
-    """A hidden fixed-point subspace of a network.
+    """A hidden fixed-point subspace of a product of exchanges, one group a layer.
 
     Attributes:
         labels: For every hidden layer, the units that coincide, as the largest congruences with this flat.
@@ -107,7 +108,7 @@ class HiddenNetwork:
         return tuple(closed)
 
     def flats(self, limit: int = LIMIT) -> tuple[DeepFlat, ...]:
-        """All hidden fixed-point subspaces but the whole constrained space, largest first.
+        """What products of exchanges, one group a layer, leave fixed, but the whole constrained space; largest first.
 
         Args:
             limit: Most choices of congruences to look at.

@@ -31,6 +31,8 @@ def fixing(layer: HiddenLayer, subset: Subset) -> Subset:
     """
     fixed = layer.rep_in.reynolds(subset)
     same = (layer.rep_in.matrices @ fixed - fixed).abs().amax((1, 2)) < NO_PAIRING
+    if layer.bias:  # with a twist, an element that turns the biases tells the units apart
+        same &= layer.biases.matrices[:, 0, 0] > 1 - NO_PAIRING
     return frozenset(torch.nonzero(same).flatten().tolist())
 
 

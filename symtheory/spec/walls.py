@@ -168,6 +168,7 @@ def chambers(layer: HiddenLayer, orbit: int = 0) -> Chambers:
     [3 walls, 6 chambers in 1 orbits, 1 walls, 2 chambers in 2 orbits]
     """
     own = _stabilizer(layer, orbit)
+    mute = layer.block_dims(own)[2] == 0  # the block computes nothing, on any side
     space, cuts = fixed_space(layer.rep_in, own), walls(layer, orbit)
     normals = torch.stack([w.normal for w in cuts]) @ space if cuts else torch.zeros(0, space.shape[1]).double()
     signs, points = _cells(normals.numpy(), space.shape[1])
@@ -182,7 +183,7 @@ def chambers(layer: HiddenLayer, orbit: int = 0) -> Chambers:
 
     for n in sorted(normalizer(layer.group, own)):
         for i, j in enumerate(bare.side(witnesses @ layer.rep_in.matrices[n].T).tolist()):
-            a, b = sorted((root(i), root(j)))
+            a, b = sorted((root(i), root(0 if mute else j)))
             parent[b] = a
     groups: dict[int, list[int]] = {}
     for i in range(len(signs)):
@@ -191,10 +192,12 @@ def chambers(layer: HiddenLayer, orbit: int = 0) -> Chambers:
 
 
 def _stabilizer(layer: HiddenLayer, orbit: int) -> Subset:
+    """Elements that fix all input weights and the bias of the base unit."""
     orbits = layer.units.orbits
     if not 0 <= orbit < len(orbits):
         raise SymtheoryError(f"a block among 0..{len(orbits) - 1}", f"{orbit}", "see layer.units.orbits")
-    return layer.units.stabilizer(orbits[orbit][0])
+    # units that always share their inputs act as one
+    return fixing(layer, layer.units.stabilizer(orbits[orbit][0]))
 
 
 def _cells(normals: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:

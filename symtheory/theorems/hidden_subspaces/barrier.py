@@ -283,12 +283,12 @@ BARRIER = Theorem(
         statement=r"Let $F$ be a hidden fixed-point subspace of codimension one in the constrained space $E$, with unit normal $\nu$, and $\delta = \nu\cdot\theta$. "
         r"(i) Gradient flow preserves $\delta>0$, $\delta<0$ and $\delta = 0$: $\delta(t) = \delta(0)e^{-\int M}$ with the mean $M$ of $\partial^2_\delta L$ between the point and its "
         r"foot on the wall. (ii) A step of descent gives $(1-\eta M)\delta$, so $\eta\sup\partial^2_\delta L<1$ along that segment keeps the side. (iii) If $\inf_{\delta\le0}L>\inf_EL$, "
-        r"no training that starts at $\delta\le0$ gets below $\inf_{\delta\le0}L$. (iv) If a sublevel set in $\delta\le0$ is compact, that infimum is attained at a critical point of $L|_E$: "
-        r"a spurious minimum if $\delta<0$, a reduced net if $\delta = 0$.",
+        r"no flow, and no descent with steps as in (ii), that starts at $\delta\le0$ gets below $\inf_{\delta\le0}L$. (iv) If a nonempty sublevel set in $\delta\le0$ is compact, that infimum is attained at a critical point of $L|_E$: "
+        r"if $\delta<0$ a minimum, spurious under (iii); a reduced net if $\delta = 0$.",
         hypotheses={
             "loss of the function": "$L$ does not change when hidden units are exchanged, e.g. it sees only $f_\\theta$",
             "orthonormal coordinates": "descent is with respect to the norm of the full weights",
-            "Lipschitz slope": r"$\nabla L$ is locally Lipschitz on $E$",
+            "Lipschitz slope": r"$L\in C^1$ on all weights, and $\nabla L$ is locally Lipschitz on $E$",
             "small steps": r"$\eta\sup\partial^2_\delta L<1$ (for descent)",
             "codimension one": "one dimension of input weights and none of output weights",
             "separated infimum": r"$\inf_{\delta\le0}L>\inf_EL$ (for iii)",

@@ -287,7 +287,7 @@ ENUMERATION = Theorem(
         r"$\Theta_\sim = \{\theta\in\Theta_P: (w, b, a)\text{ constant on classes}\}$ for the congruences $\sim$ of the $G$-set $X$ of units. "
         r"On $\Theta_\sim$ the network is one with units $X/\sim$. $\dim\Theta_\sim = \sum_jd(K_j)+\dim V_{out}^G$ over the orbits $G/K_j$ of $X/\sim$, "
         r"$d(H) = \dim V_{in}^H+[\mathrm{bias}]+\dim V_{out}^H$. There are $\sum\prod\sum_{K\ge H_1}\prod_{i>1}|(G/K)^{H_i}|$ congruences: a sum over the partitions of the "
-        r"orbits $G/H_i$ into groups, a product over the groups. They have different subspaces if inputs and outputs tell all subgroups apart.",
+        r"orbits $G/H_i$ into groups, a product over the groups. They have different subspaces if inputs and outputs tell all subgroups apart and $d(G)>0$.",
         hypotheses={
             "exchanges of units": r"$K\le S_m$, without signs or stretches",
             "equivariant weights": r"$\Theta_P$ is constrained by the action of $G$ on $X$",

@@ -17,7 +17,7 @@ import torch
 
 from symtheory.engine.symbolic import identity, matrices
 from symtheory.errors import SymtheoryError
-from symtheory.spec.claim import Claim, Erratum
+from symtheory.spec.claim import Claim
 from symtheory.spec.cosets import coset_representation
 from symtheory.spec.group_families import from_permutations
 from symtheory.spec.groups import FiniteGroup, Subset
@@ -326,17 +326,6 @@ LATTICE = Theorem(
         verdict="holds",
         chapter="hidden_subspaces",
         remark=r"Every permutation representation is $\bigoplus_iG/H_i$, unique up to order and conjugation. The maps of $G/H$ to itself that commute with $G$ are $N_G(H)/H$.",
-        errata=(
-            Erratum(
-                where="Lemma 2.6, as its summary has it",
-                printed="A bijection from transitive permutation representations; *same* is not spelled out.",
-                true="Up to relabelling of the points. Equivalence as linear representations is coarser: it sees characters only.",
-                counterexample=r"Two subgroups of order 4 of the maps $k\mapsto ak+b$ of $\mathbb Z/8$: not conjugate, equal characters.",
-                consequence="Two hidden layers with equivalent matrices can have different hidden subspaces: two blocks of the first kind have 23 congruences, one of each kind 21. Compare marks, not characters.",
-                check="symtheory.theorems.hidden_subspaces.lattice.linear_equivalence",
-                kind="wording",
-            ),
-        ),
     ),
     prove=_prove_lattice,
     check=check_lattice,

@@ -343,14 +343,14 @@ LOCAL = Theorem(
         id="C.H8",
         source="this book",
         title="Units with equal inputs",
-        statement=r"Let $I = \{w\in V_{in}^{H'}\}$ be where units of a block $G/H$ have equal inputs, $H'$ the largest such subgroup. (i) $I$ is invariant for all data and losses of the function if and only if the "
-        r"pairing $T(a,\nu) = |H'|^{-1}\sum_{k\in H'}\rho_{out}(k)a\otimes\rho_{in}(k)\nu$ of $V_{out}^H$ with the directions across $I$ is zero: if $V_{out}^H = V_{out}^{H'}$, but also if the rest of "
+        statement=r"Let $I = \{w\in V_{in}^{H'}\}$ be where units of a block $G/H$ have equal inputs, $H'$ the largest such subgroup. (i) $I$ is invariant for all data and losses of the function if, and for $s$ that is neither polynomial nor odd only if, the "
+        r"pairing $T(a,\nu) = |H'|^{-1}\sum_{k\in H'}\rho_{out}(k)a\otimes\rho_{in}(k)\nu$ of $V_{out}^H$ with the directions across $I$ is zero. That is so if $V_{out}^H = V_{out}^{H'}$, but also if the rest of "
         r"$V_{out}^H$ and $\nu$ generate representations of $H'$ without a common part. If $I$ has one direction across, it is then a wall. "
-        r"(ii) Three units of $S_3$, trivial output: $f = 3as(z)+\tfrac{\delta^2}4as''(z)|x_\perp|^2+\tfrac{\delta^3}{12\sqrt2}as'''(z)\sum_j(u_j\cdot x)^3+O(\delta^4)$; both sides are alike to second order. "
+        r"(ii) Three units of $S_3$, trivial output, $s\in C^4$: $f = 3as(z)+\tfrac{\delta^2}4as''(z)|x_\perp|^2+\tfrac{\delta^3}{12\sqrt2}as'''(z)\sum_j(u_j\cdot x)^3+O(\delta^4)$; both sides are alike to second order. "
         r"(iii) Natural output: at a reduced point the normal Hessian is $\begin{pmatrix}h&c\\c&0\end{pmatrix}$ with $c = \tfrac12\mathbb E[s'(z)\nabla\ell\cdot x_\perp]$, "
-        r"$h = \tfrac\alpha6\mathbb E[(e\cdot\nabla\ell)s''(z)|x_\perp|^2]$, a strict saddle if $c\neq0$, and $I$ is crossed with the velocity $-c\varepsilon$. "
+        r"$h = \tfrac\alpha6\mathbb E[(e\cdot\nabla\ell)s''(z)|x_\perp|^2]$, a strict saddle if $c\neq0$, and $I$ is crossed with the velocity $-c\varepsilon$ (for a reduced point that is critical). "
         r"(iv) If $s$ is odd, $(W,b,a)\mapsto-(W,b,a)$ exchanges the sides of every wall. (v) If $s$ is positively homogeneous, the flow conserves "
-        r"$|w_j|^2+b_j^2-|a_j|^2$; where that is not positive the sign of a scalar $a_j$ never changes, and a block with $a<0$ does not beat $L(0)$ on targets $y\ge0$.",
+        r"$|w_j|^2+b_j^2-|a_j|^2$; where that is not positive the sign of a scalar $a_j$ never changes, and if also $s\ge0$, one block with scalar output, no output bias and squared error does not beat $L(0)$ with $a<0$ on targets $y\ge0$.",
         hypotheses={
             "loss of the function": "$L$ depends on the weights through $f_\\theta$ only",
             "no pairing": "$T = 0$ (for i)",

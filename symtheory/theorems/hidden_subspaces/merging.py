@@ -214,7 +214,7 @@ MERGING = Theorem(
         r"There are $|N_G(H)/H|$ such flats for a pair of blocks $G/H$, of codimension $d(H) = \dim V_{in}^H+[\mathrm{bias}]+\dim V_{out}^H$.",
         hypotheses={
             "shared weights and bias": r"$(w_i, b_i) = (w'_j, b'_j)$",
-            "irreducible blocks": "the input weights of a block are pairwise distinct, and not 0",
+            "irreducible blocks": "our definition: the input weights of a block are pairwise distinct, and not 0",
             "equivariant weights": r"$w_{gx} = \rho_{in}(g)w_x$, $a_{gx} = \rho_{out}(g)a_x$",
         },
         verdict="holds",

@@ -258,9 +258,9 @@ SIDES = Theorem(
         r"(a) If some $n\in N_{H'}(H)$ acts nontrivially on $V_{in}^H$, it acts as the reflection in the wall; it relabels units, so both sides have the same functions and losses. "
         r"These walls are the *visible* ones, fixed by symmetries of the constrained space itself; the others are *hidden*. "
         r"(b) A relabelling exchanges the sides of the wall if and only if some $n\in N_G(H)\cap N_G(H')$ has $n\nu = -\nu$. "
-        r"(c) $N_G(H)/H$ permutes the chambers. With one orbit every chamber has all functions; if every wall is visible there is one orbit. With several, some targets are out of "
+        r"(c) Let no larger subgroup fix $V_{in}^H$ (else take that one for $H$), and $V_{out}^H\ne0$. $N_G(H)/H$ permutes the chambers. With one orbit every chamber has all functions; if every wall is visible there is one orbit. With several, some targets are out of "
         r"reach from some chambers: a *barrier*. (d) If every subgroup of $G$ is normal every wall is visible. The smallest group with a harmful wall is $S_3$: the block $S_3/S_2$, if and only "
-        r"if the standard representation is in the input exactly once and not in the output.",
+        r"if the standard representation is in the input exactly once and not in the output, which holds the trivial one (else the block computes 0).",
         hypotheses={
             "loss of the function": "$L$ does not change when hidden units are exchanged; nothing else is asked of data and targets",
             "normalising element": r"$n\in N_{H'}(H)$ moves something in $V_{in}^H$ (for a)",

@@ -51,8 +51,8 @@ def plot_network(result: xr.Dataset, net: str, ax: Axes) -> Axes:
         if units < here.sizes["unit"] and place == PAIR[0]:
             at -= 0.5  # midway between the two that it replaces
         for i in range(inputs):
-            line((0, 1), (height - low - i, at), float(here["w"][j, i]))
-        line((1, 2), (at, height / 2), float(here["a"][j]))
+            line((0.0, 1.0), (float(height - low - i), float(at)), float(here["w"][j, i]))
+        line((1.0, 2.0), (float(at), height / 2), float(here["a"][j]))
         pair = place in PAIR and net != NETS[0]
         ax.scatter([1], [at], s=190, color=GREEN if pair else MUTED, edgecolor=INK, linewidth=0.8, zorder=2)
         ax.annotate(

@@ -128,7 +128,7 @@ class HiddenNetwork:
         if (number := prod(count(x, limit) for x in self.layers)) > limit:
             raise SymtheoryError(
                 f"at most {limit} choices of congruences",
-                f"{number}",
+                f"at least {number}",
                 "raise the limit, or use fewer or smaller blocks",
             )
         choices = product(*(congruences(x, limit) for x in self.layers))

@@ -216,11 +216,7 @@ class HiddenLayer:
     def _is_visible(self, closed: Labels) -> bool:
         """Whether automorphisms of the units within the classes already generate the relation."""
         # an automorphism can carry an orbit onto another, or turn it in itself, if two points have the same stabiliser
-        # units that coincide everywhere count as one
-        whole = self.closure(discrete(self.units))
-        names = {name: i for i, name in enumerate(sorted(set(whole)))}
-        kept = quotient(self.units, whole)
-        stabilizers = [kept.stabilizer(names[label]) for label in whole]
+        stabilizers = [self.units.stabilizer(i) for i in range(self.units.size)]
         pairs: list[tuple[int, int]] = []
         for orbit in self.units.orbits:
             base = orbit[0]

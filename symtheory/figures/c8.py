@@ -213,7 +213,7 @@ class C8(Figure):
     chapter: ClassVar[str] = "hidden_subspaces"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(tasks=("exceedance",), widths=(12,), runs=40, samples=48, tests=200, steps=350),
-        "page": Settings(tasks=("exceedance",), widths=(12,), runs=40, samples=128, tests=500, steps=800),
+        "page": Settings(tasks=("exceedance",), widths=(12,), runs=100, samples=48, tests=500, steps=600),
         "paper": Settings(),
     }
 

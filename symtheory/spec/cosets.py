@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from symtheory.spec.groups import FiniteGroup, Part, Subset, subgroup_as_group
-from symtheory.spec.representations import Representation
+from symtheory.spec.representations import Representation, permutation_matrices
 
 
 def normalizer(group: FiniteGroup, subset: Subset) -> Subset:
@@ -111,9 +111,8 @@ def coset_representation(group: FiniteGroup, subset: Subset) -> Representation:
     number = np.empty(group.order, dtype=np.int64)
     for k, part in enumerate(parts):
         number[sorted(part)] = k
-    images = torch.from_numpy(number[group.table[:, [min(part) for part in parts]]])
-    matrices = torch.zeros(group.order, len(parts), len(parts), dtype=torch.float64)
-    return Representation(group, matrices.scatter_(1, images[:, None, :], 1.0), "coset representation")
+    images = number[group.table[:, [min(part) for part in parts]]]
+    return Representation(group, permutation_matrices(images), "coset representation")
 
 
 def conjugacy_classes(group: FiniteGroup) -> tuple[Subset, ...]:

@@ -16,12 +16,11 @@ from itertools import permutations, product
 from math import factorial, prod
 
 import numpy as np
-import torch
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.cosets import left_cosets, normalizer
 from symtheory.spec.groups import FiniteGroup, Part, Subset
-from symtheory.spec.representations import Representation
+from symtheory.spec.representations import Representation, permutation_matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +108,7 @@ class GSet:
         Returns:
             A real orthogonal representation of dimension ``size``.
         """
-        matrices = torch.zeros(self.group.order, self.size, self.size, dtype=torch.float64)
-        rows = torch.from_numpy(np.ascontiguousarray(self.images, dtype=np.int64))
-        return Representation(self.group, matrices.scatter_(1, rows[:, None, :], 1.0), "permutation representation")
+        return Representation(self.group, permutation_matrices(self.images), "permutation representation")
 
     def carriers(self, orbit: Sequence[int]) -> list[int]:
         """For each point of an orbit an element that carries the first point to it.

@@ -187,7 +187,7 @@ def natural(group: FiniteGroup) -> Representation:
     """
     if group.action is None:
         raise SymtheoryError("a group of permutations", f"{group!r}", "use regular(group)")
-    return Representation(group, _permutation_matrices(group.action), "natural representation")
+    return Representation(group, permutation_matrices(group.action), "natural representation")
 
 
 def regular(group: FiniteGroup) -> Representation:
@@ -199,7 +199,7 @@ def regular(group: FiniteGroup) -> Representation:
     Returns:
         Representation of dimension $|G|$.
     """
-    return Representation(group, _permutation_matrices(group.table), "regular representation")
+    return Representation(group, permutation_matrices(group.table), "regular representation")
 
 
 def character(group: FiniteGroup, turns: Sequence[float]) -> Representation:
@@ -290,8 +290,18 @@ def random_equivalent(rep: Representation, generator: torch.Generator, spread: f
     return rep.conjugated(rotation() @ torch.diag(stretch) @ rotation(), f"{rep.name}, random basis")
 
 
-def _permutation_matrices(images: np.ndarray) -> Tensor:
-    """Matrix with a one at (image of k, k)."""
+def permutation_matrices(images: np.ndarray) -> Tensor:
+    r"""Matrices of permutations, $P e_k = e_{\mathrm{image}(k)}$.
+
+    Args:
+        images: Image of every point under every element, integers of shape ``(n, degree)``.
+
+    Returns:
+        Shape ``(n, degree, degree)``, float64.
+
+    >>> permutation_matrices(np.array([[1, 0]])).tolist()
+    [[[0.0, 1.0], [1.0, 0.0]]]
+    """
     n, degree = images.shape
     out = torch.zeros(n, degree, degree, dtype=torch.float64)
     rows = torch.from_numpy(images.astype(np.int64))

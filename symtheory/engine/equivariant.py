@@ -137,9 +137,7 @@ class EquivariantMLP(nn.Module):
         Raises:
             SymtheoryError: If the shapes differ, or the weights are not equivariant; nothing is changed then.
         """
-        bases = [
-            (self.get_buffer(f"weight_basis_{k}"), self.get_buffer(f"bias_basis_{k}")) for k in range(len(self.weights))
-        ]
+        bases = [self._buffers_of(k) for k in range(len(self.weights))]
         wanted = [(tuple(w.shape[1:]), tuple(b.shape[1:])) for w, b in bases]
         given = [(tuple(w.shape), tuple(b.shape)) for w, b in layers]
         if wanted != given:

@@ -146,11 +146,8 @@ class HiddenLayer:
             $\hat H\ge H$; units of a block $G/H$ that differ by $\hat H$ are the same unit.
         """
         if subset not in self._pointwise:
-            keep = torch.ones(self.group.order, dtype=torch.bool)
-            for rep in (self.rep_in, self.rep_out, *([self.biases] if self.bias else [])):
-                fixed = rep.reynolds(subset)
-                keep &= (rep.matrices @ fixed - fixed).abs().amax((1, 2)) < FIXED
-            self._pointwise[subset] = frozenset(torch.nonzero(keep).flatten().tolist())
+            reps = (self.rep_in, self.rep_out, *([self.biases] if self.bias else []))
+            self._pointwise[subset] = frozenset.intersection(*(rep.fixing(subset) for rep in reps))
         return self._pointwise[subset]
 
     def closure(self, labels: Labels) -> Labels:

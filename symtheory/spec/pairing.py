@@ -29,11 +29,9 @@ def fixing(layer: HiddenLayer, subset: Subset) -> Subset:
     Returns:
         The largest subgroup with the same fixed inputs.
     """
-    fixed = layer.rep_in.reynolds(subset)
-    same = (layer.rep_in.matrices @ fixed - fixed).abs().amax((1, 2)) < NO_PAIRING
-    if layer.bias:  # with a twist, an element that turns the biases tells the units apart
-        same &= layer.biases.matrices[:, 0, 0] > 1 - NO_PAIRING
-    return frozenset(torch.nonzero(same).flatten().tolist())
+    found = layer.rep_in.fixing(subset)
+    # with a twist, an element that turns the biases tells the units apart
+    return found & layer.biases.fixing(frozenset({0})) if layer.bias else found
 
 
 def pairing(layer: HiddenLayer, subset: Subset, orbit: int = 0) -> Tensor:

@@ -91,6 +91,24 @@ class Representation:
         self.group.require_subgroup(subset)
         return self.matrices[sorted(subset)].mean(dim=0)
 
+    def fixing(self, subset: Subset) -> Subset:
+        """Elements that fix every point that a subgroup fixes.
+
+        Args:
+            subset: A subgroup $V$.
+
+        Returns:
+            The largest subgroup with the same fixed points.
+
+        >>> from symtheory.spec.group_families import symmetric
+        >>> s3 = symmetric(3)
+        >>> len(natural(s3).fixing(s3.commutator_subgroup))
+        6
+        """
+        fixed = self.reynolds(subset)
+        same = (self.matrices @ fixed - fixed).abs().amax((1, 2)) < HOMOMORPHISM
+        return frozenset(torch.nonzero(same).flatten().tolist())
+
     def broken_rank(self, subset: Subset) -> int:
         r"""$\mathrm{rank}(I-\bar V)$, the number of dimensions that are lost where $V$ is unbroken.
 

@@ -45,7 +45,7 @@ from symtheory.theorems.hidden_subspaces.escape import (
     trap,
     uneven,
 )
-from symtheory.theorems.hidden_subspaces.listing import differences, exchange_error, listing
+from symtheory.theorems.hidden_subspaces.listing import differences, distinct, exchange_error, listing
 from symtheory.theorems.hidden_subspaces.local import LOCAL, Case, flip_error, output_after, with_relu
 from symtheory.theorems.hidden_subspaces.pairing import drift, is_paired, pairs, pentagon, silent_wall
 from symtheory.theorems.hidden_subspaces.problems import SMOOTH, averaged_over_group, problem, taught
@@ -172,8 +172,11 @@ def test_walls_chambers_and_orbits_are_those_of_all_automorphisms(name):
 def test_walls_are_right_for_random_inputs_and_outputs(name, seed):
     group = GROUPS[name]()
     layers = list(blocks(group, random_sum(group, seed), random_sum(group, seed + 1, 1)))
-    p = problem(layers[seed % len(layers)], seed)
+    layer = layers[seed % len(layers)]
+    p = problem(distinct(layer), seed)
     assert differences(p) == 0
+    whole, merged = chambers(layer), chambers(p.layer)
+    assert (len(whole.walls), len(whole.signs), whole.orbits) == (len(merged.walls), len(merged.signs), merged.orbits)
     assert exchange_error(p) < SLOPE_TOLERANCE
     assert not bool((listing(p).flips.any(dim=0) & ~torch.tensor([w.exchanged for w in walls(p.layer)]).bool()).any())
 

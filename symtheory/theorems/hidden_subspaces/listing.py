@@ -8,7 +8,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from symtheory.spec.congruences import Labels
 from symtheory.spec.cosets import fixed_space, normalizer
+from symtheory.spec.gsets import coset_space
 from symtheory.spec.hidden import HiddenLayer
 from symtheory.spec.walls import chambers
 from symtheory.theorems.hidden_subspaces.problems import Problem
@@ -92,7 +94,7 @@ class Listing:
 
 
 def listing(p: Problem) -> Listing:
-    """All automorphisms of the units, as matrices on the constrained space.
+    """All automorphisms of the units, as matrices on the constrained space, and the walls that a gradient shows.
 
     Args:
         p: A problem with a single block.
@@ -108,8 +110,47 @@ def listing(p: Problem) -> Listing:
         parts = [torch.kron(there, torch.eye(d, dtype=torch.float64)) for d in (n, 1, out)]
         moves.append(p.embedding.T @ torch.block_diag(*parts) @ p.embedding)
     full = torch.stack(moves)
-    normals = [p.normals(f.labels)[:k, 0] for f in p.walls]
-    return Listing(torch.stack(normals) if normals else torch.zeros(0, k).double(), full[:, :k, :k], full)
+    return Listing(_separating(p), full[:, :k, :k], full)
+
+
+def _separating(p: Problem) -> Tensor:
+    """Normals of the sets where units share their inputs, at the cost of one dimension, and a loss has no slope across."""
+    k = p.dims[0]
+    found = torch.zeros(0, k, dtype=torch.float64)
+    for f in p.layer.flats():
+        if f.codim[:2] == (1, 0):
+            direction = _across_inputs(p, f.labels)
+            theta = normal(generator_of(p.seed + 6), p.dim)
+            theta[:k] -= (theta[:k] @ direction) * direction
+            # with decay, which has no slope across either: a block without outputs has a gradient then
+            slope = torch.func.grad(p.loss)(theta) + theta
+            if abs(float(slope[:k] @ direction)) < MATCH * float(slope.norm()) and not bool(
+                ((found @ direction).abs() > 1 - MATCH).any()
+            ):
+                found = torch.cat([found, direction[None]])
+    return found
+
+
+def _across_inputs(p: Problem, labels: Labels) -> Tensor:
+    """Unit vector, in the coordinates of the input weights, across the set where a relation's classes share theirs."""
+    within = p.bases[0].flatten(1) @ p.layer.functions(p.layer.rep_in, labels).flatten(1).T
+    return torch.linalg.svd(within, full_matrices=True)[0][:, -1]
+
+
+def distinct(layer: HiddenLayer) -> HiddenLayer:
+    """The block whose units are told apart by some input weights: units that always share them are one.
+
+    Args:
+        layer: A layer with one block.
+
+    Returns:
+        A layer with one block that computes the same functions.
+    """
+    inputs, units = layer.functions(layer.rep_in, tuple(range(layer.units.size))), layer.units
+    same = {
+        g for g in range(layer.group.order) if torch.allclose(inputs[:, units.images[g][0]], inputs[:, 0], atol=MATCH)
+    }
+    return HiddenLayer(layer.rep_in, coset_space(layer.group, frozenset(same)), layer.rep_out, layer.bias)
 
 
 def exchange_error(p: Problem, loss_of_units: bool = False) -> float:
@@ -132,10 +173,10 @@ def differences(p: Problem) -> int:
     """Numbers in which the walls and chambers from normalisers differ from those of brute force.
 
     Args:
-        p: A problem with a single block.
+        p: A problem with a single block, whose units do not always share their input weights.
 
     Returns:
-        How many of: visible walls, exchanged walls, chambers (twice), orbits; and of the statements that one orbit follows from visible
+        How many of: walls, visible walls, exchanged walls, chambers (twice), orbits; and of the statements that one orbit follows from visible
         walls alone and that a visible wall is one whose normaliser in $H'$ moves something.
     """
     c, found = chambers(p.layer), listing(p)
@@ -150,7 +191,8 @@ def differences(p: Problem) -> int:
         moves = (p.layer.rep_in.matrices[inside] @ space - space).abs().amax((1, 2)) > MATCH
         moving += int(bool(moves.any()) != w.visible)
     return (
-        abs(sum(w.visible for w in c.walls) - sum(f.visible for f in p.walls))
+        abs(len(c.walls) - len(found.normals))
+        + abs(sum(w.visible for w in c.walls) - sum(f.visible for f in p.walls))
         + abs(sum(w.visible for w in c.walls) - int(found.reflections.any(dim=0).sum()))
         + abs(sum(w.exchanged for w in c.walls) - int(found.flips.any(dim=0).sum()))
         + abs(len(c.signs) - found.chamber_count())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from symtheory.spec import group_families as gf
@@ -168,6 +168,9 @@ def test_walls_chambers_and_orbits_are_those_of_all_automorphisms(name):
 
 @pytest.mark.claim("C.H6", role="verify")
 @given(st.sampled_from(sorted(GROUPS)), seeds)
+@example("D_5", 5)  # a wall that is no fixed-point subspace
+@example("D_5", 9)  # a block without outputs
+@example("C_4", 9)  # inputs that do not tell all units apart
 @settings(max_examples=15)
 def test_walls_are_right_for_random_inputs_and_outputs(name, seed):
     group = GROUPS[name]()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.gsets import GSet, coset_space
@@ -49,24 +50,21 @@ def generated(x: GSet, pairs: list[tuple[int, int]], start: Labels | None = None
     >>> generated(coset_space(cyclic(4), frozenset({0})), [(0, 2)])
     (0, 1, 0, 1)
     """
-    parent = list(discrete(x) if start is None else start)
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    steps = [x.images[g] for g in x.group.generators]
+    classes = DisjointSet(range(x.size))
+    for i, label in enumerate(start or ()):
+        classes.merge(i, label)
+    steps = [x.images[g].tolist() for g in x.group.generators]
     todo = list(pairs)
     while todo:
         i, j = todo.pop()
-        a, b = sorted((root(i), root(j)))
-        if a != b:
-            parent[b] = a
-            # the classes of i and j become one; their images have to follow
-            todo.extend((int(s[i]), int(s[j])) for s in steps)
-    return tuple(root(i) for i in range(x.size))
+        if classes.merge(i, j):  # two classes become one; their images have to follow
+            todo.extend((s[i], s[j]) for s in steps)
+    labels = list(range(x.size))
+    for members in classes.subsets():
+        least = min(members)
+        for i in members:
+            labels[i] = least
+    return tuple(labels)
 
 
 def join(x: GSet, first: Labels, second: Labels) -> Labels:

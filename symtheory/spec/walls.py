@@ -11,10 +11,11 @@ Source: paper C has the codimension-one separation; walls, chambers and orbits a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.optimize import linprog
 from torch import Tensor
 
@@ -174,21 +175,11 @@ def chambers(layer: HiddenLayer, orbit: int = 0) -> Chambers:
     signs, points = _cells(normals.numpy(), space.shape[1])
     witnesses = torch.from_numpy(points) @ space.T
     bare = Chambers(cuts, space, signs, witnesses, ())
-    parent = list(range(len(signs)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            i = parent[i]
-        return i
-
+    related = DisjointSet(range(len(signs)))
     for n in sorted(normalizer(layer.group, own)):
         for i, j in enumerate(bare.side(witnesses @ layer.rep_in.matrices[n].T).tolist()):
-            a, b = sorted((root(i), root(0 if mute else j)))
-            parent[b] = a
-    groups: dict[int, list[int]] = {}
-    for i in range(len(signs)):
-        groups.setdefault(root(i), []).append(i)
-    return Chambers(cuts, space, signs, witnesses, tuple(tuple(g) for g in groups.values()))
+            related.merge(i, 0 if mute else j)
+    return replace(bare, orbits=tuple(sorted(tuple(sorted(s)) for s in related.subsets())))
 
 
 def _stabilizer(layer: HiddenLayer, orbit: int) -> Subset:

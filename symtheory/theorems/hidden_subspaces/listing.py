@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
+from scipy.cluster.hierarchy import DisjointSet
 from torch import Tensor
 
 from symtheory.spec.congruences import Labels
@@ -80,17 +81,12 @@ class Listing:
             return ((x @ self.normals.T > 0) * code).sum(-1).tolist()
 
         start = chamber(points)
-        parent = {c: c for c in start}
-
-        def root(c: int) -> int:
-            while parent[c] != c:
-                c = parent[c]
-            return c
-
+        met = DisjointSet(set(start))
         for move in self.moves:
             for a, b in set(zip(start, chamber(points @ move.T), strict=True)):
-                parent[root(b)] = root(a)
-        return len(parent), len({root(c) for c in parent})
+                met.add(b)
+                met.merge(a, b)
+        return len(list(met)), met.n_subsets
 
 
 def listing(p: Problem) -> Listing:

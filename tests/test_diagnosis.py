@@ -1,5 +1,6 @@
 """The tools for equivariant networks: what they accept, what they say, and whether training agrees."""
 
+import copy
 import math
 from functools import partial
 
@@ -9,8 +10,16 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from symtheory.engine.equivariant import EquivariantMLP
-from symtheory.equivariant import diagnose, group_of, relax_plan, suggest, tying_leaks
+from symtheory.equivariant import (
+    diagnose,
+    group_of,
+    recover_representation,
+    relax_plan,
+    representation_of,
+    suggest,
+    tying_leaks,
+)
+from symtheory.equivariant.network import EquivariantMLP
 from symtheory.equivariant.plan import weight_action
 from symtheory.errors import SymtheoryError
 from symtheory.spec import group_families as gf
@@ -130,11 +139,11 @@ def test_tied_entries_leak_and_orthonormal_coordinates_do_not():
     assert leak.size == pytest.approx(2**0.5 / 6) and leak.flat.codim == (1, 0, 0)
     assert tying_leaks(layer, balanced, 4) == ()
     model = EquivariantMLP(PI3, [POINTS], ONE, dtype=torch.float64)
-    bases = [model.get_buffer(name) for name in ("weight_basis_0", "bias_basis_0", "weight_basis_1")]
+    one, two = model.linears
 
     def own(t):
-        w, b, a = (torch.tensordot(part, basis, 1) for part, basis in zip(t.split([2, 1, 1]), bases, strict=True))
-        return w, b, a
+        w, b, a = t.split([2, 1, 1])
+        return one.weight_space(w), one.bias_space(b)[:, 0], two.weight_space(a)
 
     assert tying_leaks(layer, own, 4) == ()
 
@@ -191,16 +200,16 @@ def mean_square(net, x, y):
     return ((net(x) - y) ** 2).mean()
 
 
-def lowered(model, subgroup, x, y):
-    """What descent gains after relaxing to a subgroup, from a small random kick, relative to the loss before."""
+def lowered(model, subgroup, x, y, bend):
+    """What momentum gains after relaxing to a subgroup, from a small random kick, relative to the loss before."""
     free = model.relax(subgroup)
     before = float(mean_square(free, x, y))
     g = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in free.parameters():
             p += 1e-2 * torch.randn(p.shape, generator=g, dtype=p.dtype)
-    rate = torch.optim.SGD(free.parameters(), lr=0.02)
-    for _ in range(6000):
+    rate = torch.optim.SGD(free.parameters(), lr=1 / bend, momentum=0.9)
+    for _ in range(2000):
         rate.zero_grad()
         mean_square(free, x, y).backward()
         rate.step()
@@ -229,7 +238,7 @@ def test_the_plan_foretells_what_relaxing_does(inputs, psi, size, start, expecte
         assert len(plan.recommended.subgroup) == 3
     for way in plan.relaxations:
         if way.outcome != "undecided":
-            gain = lowered(model, way.subgroup, x, y)
+            gain = lowered(model, way.subgroup, x, y, max(c.highest for c in plan.components))
             assert (gain > 0.02) == way.escapes, (way, gain)
 
 
@@ -284,7 +293,12 @@ BAD = {
     "other units": (lambda: diagnose(S3, PI3, gsets.natural(S4), ONE), "units of S_3"),
     "no subgroup": (lambda: diagnose(S3, PI3, [frozenset({1, 2})], ONE), "a subgroup of S_3"),
     "no block": (lambda: diagnose(S3, PI3, [], ONE), "at least one block"),
-    "activation": (lambda: diagnose(S3, PI3, [FREE], ONE, "tanh"), "an activation among"),
+    "activation": (lambda: diagnose(S3, PI3, [FREE], ONE, "tangent"), "an activation among"),
+    "a network without a group": (lambda: EquivariantMLP([(1, 0, 2)], [POINTS], [(0,)]), "a group, got generators"),
+    "a layer without a group": (
+        lambda: recover_representation(torch.eye(3), torch.ones(1, 3), [(1, 0, 2)], [(0,)]),
+        "a group, got generators",
+    ),
     "tying": (
         lambda: tying_leaks(HiddenLayer(PI3, POINTS, ONE), lambda t: (t[0] * torch.ones(2, 2), t, t), 1),
         "shapes",
@@ -307,6 +321,54 @@ def test_arrays_and_nested_lists_are_matrices():
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     assert group_of([turn]).order == group_of([turn.tolist()]).order == 4
     assert diagnose([turn], [turn], [FREE], [[[1.0]]]).blocks[0].units == 4
+
+
+def test_networks_and_weights_are_given_like_layers_to_diagnose():
+    sensors, answer, block = POINTS.images[list(S3.generators)].tolist(), [(0,), (0,)], S3.subgroup_classes[1][0]
+    net = EquivariantMLP(sensors, [[block, FREE]], answer, nn.GELU(), group=S3, dtype=torch.float64)
+    assert net.hidden[0].size == 9 and EquivariantMLP(PI3, POINTS, ONE).hidden == (POINTS,)
+    (w, b), (a, _) = net.dense()
+    found = recover_representation(w, a, sensors, answer, group=S3, bias=b, activation=nn.GELU())
+    assert found.relation(net.hidden[0]) == "same"
+
+
+def test_activations_are_known_by_name_and_by_module():
+    block = S3.subgroup_classes[1]
+    barriers = {s: diagnose(S3, PI3, [block[0]], ONE, s).barrier for s in ("generic", "odd", "relu", "silu", "Sigmoid")}
+    assert barriers == {"generic": True, "odd": False, "relu": True, "silu": True, "Sigmoid": False}
+    modules = [nn.Tanh(), nn.Sigmoid(), nn.GELU(), nn.ReLU(), nn.LeakyReLU()]
+    assert [diagnose(S3, PI3, [block[0]], ONE, m).activation for m in modules] == ["odd"] * 2 + ["generic"] + [
+        "relu"
+    ] * 2
+
+
+def test_an_output_bias_makes_a_sigmoid_odd():
+    """s(-z) = 1 - s(z): the net turned round is the same but for the sum of its output weights."""
+    model = EquivariantMLP(PI3, [POINTS], ONE, nn.Sigmoid(), dtype=torch.float64)
+    (w, b), (a, c) = model.dense()
+    turned = copy.deepcopy(model)
+    turned.load_dense([(-w, -b), (-a, c + a.sum(1))])
+    x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(turned(x), model(x))
+
+
+def test_matrices_that_are_not_orthogonal_are_named():
+    skew = torch.tensor([[1.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    with pytest.warns(UserWarning, match="not orthogonal"):
+        found = representation_of([skew], group_of([skew]))
+    assert found.is_orthogonal
+
+
+def test_printing_a_report_shows_its_table_and_its_advice():
+    report = diagnose(S3, PI3, [S3.subgroup_classes[1][0]], ONE)
+    assert "BARRIER" in str(report) and "a block of 6 units" in str(report).replace("\n", " ")
+
+
+def test_many_equal_blocks_have_the_flats_of_two():
+    """More congruences than are listed: two blocks of each kind stand for all."""
+    few, many = (diagnose(S3, PI3, [FREE] * k, ONE, limit=30) for k in (2, 12))
+    assert not few.complete and not many.complete
+    assert sorted(f.codim for f in few.flats) == sorted(f.codim for f in many.flats)
 
 
 def test_a_block_that_computes_nothing_is_named():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from symtheory.engine.equivariant import EquivariantMLP
+from symtheory.equivariant.network import EquivariantMLP
 from symtheory.errors import SymtheoryError
 from symtheory.spec import group_families as gf
 from symtheory.spec import gsets
@@ -41,8 +41,8 @@ cases = st.tuples(st.sampled_from(sorted(GROUPS)), seeds, st.integers(1, 3), st.
 def test_the_network_is_equivariant(case):
     name, seed, depth, bias, output_bias = case
     model = network(name, seed, depth, bias=bias, output_bias=output_bias)
-    for b in model.biases:
-        nn.init.normal_(b)
+    for layer in model.linears:
+        nn.init.normal_(layer.bias)
     x = inputs(model)
     for g in model.group.generators:
         moved, turned = model(x @ model.rep_in.matrices[g].T), model(x) @ model.rep_out.matrices[g].T
@@ -55,8 +55,8 @@ def test_coordinates_are_orthonormal_and_complete(case):
     name, seed, depth, bias, output_bias = case
     model = network(name, seed, depth, bias=bias, output_bias=output_bias)
     for k, (w, b) in enumerate(model.dense()):
-        torch.testing.assert_close(w.norm(), model.weights[k].norm())
-        torch.testing.assert_close(b.norm(), model.biases[k].norm())
+        torch.testing.assert_close(w.norm(), model.linears[k].weight.norm())
+        torch.testing.assert_close(b.norm(), model.linears[k].bias.norm())
     other = network(name, seed, depth, bias=bias, output_bias=output_bias)
     for p in other.parameters():
         nn.init.normal_(p)
@@ -103,16 +103,16 @@ def test_constrained_gradient_descent_is_the_projection_of_the_free_one():
     assert isinstance(free, nn.Sequential) and isinstance(free[0], nn.Linear) and isinstance(free[2], nn.Linear)
     slopes = [(free[0].weight.grad, free[0].bias.grad), (free[2].weight.grad, free[2].bias.grad)]
     for k, (w, b) in enumerate(slopes):
-        basis, offset = model.get_buffer(f"weight_basis_{k}"), model.get_buffer(f"bias_basis_{k}")
-        torch.testing.assert_close(model.weights[k].grad, torch.einsum("koi,oi->k", basis, w))
-        torch.testing.assert_close(model.biases[k].grad, torch.einsum("ko,o->k", offset, b))
+        layer = model.linears[k]
+        torch.testing.assert_close(layer.weight.grad, layer.weight_space.of(w))
+        torch.testing.assert_close(layer.bias.grad, layer.bias_space.of(b[:, None]))
 
 
 def test_models_can_be_copied_and_saved():
     model = network("D4", 2)
     again = network("D4", 4)
     names = list(model.state_dict())
-    assert all(n.startswith(("weights", "biases")) for n in names)
+    assert all(n.endswith(("weight", "bias")) for n in names)
     twin = copy.deepcopy(model)
     for p in twin.parameters():
         nn.init.zeros_(p)
@@ -121,12 +121,25 @@ def test_models_can_be_copied_and_saved():
     assert again.group is model.group
 
 
+def test_a_wide_network_stores_an_entry_a_weight():
+    """A dense basis of the second matrix would have 24 576 x 384 x 384 entries."""
+    s3 = GROUPS["S3"]
+    units = gsets.disjoint_union(*[gsets.coset_space(s3, frozenset({0}))] * 64)
+    model = EquivariantMLP(reps.natural(s3), [units, units], reps.trivial(s3))
+    second = model.linears[1]
+    assert second.weight_space.entries.numel() == units.size**2
+    assert second.weight.numel() == units.size**2 // s3.order
+    free, x = model.relax(), torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model(x), free(x))
+    torch.testing.assert_close(model(x[:, [1, 2, 0]]), model(x))
+
+
 def test_bad_networks_are_refused():
     s3 = GROUPS["S3"]
     pi3, units = reps.natural(s3), gsets.coset_space(s3, frozenset({0}))
     with pytest.raises(SymtheoryError, match="at least one hidden layer"):
         EquivariantMLP(pi3, [], pi3)
-    with pytest.raises(SymtheoryError, match="of one group"):
+    with pytest.raises(SymtheoryError, match="a representation of C_4"):
         EquivariantMLP(reps.natural(GROUPS["Z4"]), [units], pi3)
     model = EquivariantMLP(pi3, [units], pi3, dtype=torch.float64)
     before = [p.clone() for p in model.parameters()]
@@ -134,6 +147,6 @@ def test_bad_networks_are_refused():
     broken[0][0][0, 0] += 1
     with pytest.raises(SymtheoryError, match=r"equivariant weights, got a part of 0\.\d+ outside"):
         model.load_dense(broken)
-    with pytest.raises(SymtheoryError, match="matrices and biases of shapes"):
+    with pytest.raises(SymtheoryError, match="matrices and biases, got 1"):
         model.load_dense(broken[:1])
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

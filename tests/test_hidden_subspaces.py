@@ -12,7 +12,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from symtheory.engine.equivariant import EquivariantMLP
+from symtheory.equivariant.network import EquivariantMLP
 from symtheory.errors import SymtheoryError
 from symtheory.spec.congruences import count, discrete, generated, principal
 from symtheory.spec.cosets import normalizer, table_of_marks

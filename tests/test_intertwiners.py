@@ -8,7 +8,7 @@ from symtheory.spec import group_families as gf
 from symtheory.spec import gsets
 from symtheory.spec import representations as reps
 from symtheory.spec.groups import subgroup_as_group
-from symtheory.spec.intertwiners import functions, intertwiners, isotypic_blocks
+from symtheory.spec.intertwiners import functions, intertwiners, isotypic_blocks, sparse_functions
 
 GROUPS = {
     "S3": gf.symmetric(3),
@@ -48,6 +48,20 @@ def test_functions_on_units_are_the_intertwiners_to_their_permutations(name):
     found, expected = functions(units, rep).flatten(1), intertwiners(rep, units.representation()).flatten(1)
     torch.testing.assert_close(found.T @ found, expected.T @ expected)
     torch.testing.assert_close(found @ found.T, torch.eye(len(found)).double())
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_sparse_functions_span_the_same(name):
+    group = GROUPS[name]
+    units = gsets.disjoint_union(*(gsets.coset_space(group, h[0]) for h in group.subgroup_classes[:3]))
+    for rep in (
+        reps.random_equivalent(reps.regular(group), torch.Generator().manual_seed(2), 0.0),
+        units.representation(),
+    ):
+        found, expected = sparse_functions(units, rep).to_dense().flatten(1), functions(units, rep).flatten(1)
+        torch.testing.assert_close(found.T @ found, expected.T @ expected)
+        torch.testing.assert_close(found @ found.T, torch.eye(len(found)).double())
+    assert sparse_functions(units, units.representation()).values().numel() == units.size**2
 
 
 @pytest.mark.parametrize("name", GROUPS)

@@ -131,7 +131,7 @@ BAD = {
     "shape": ({"first": draw(3, 4)}, r"W \(m, 3\), A \(1, m\)"),
     "bias": ({"bias": draw(2)}, r"b \(m,\)"),
     "activation": ({"activation": "sine"}, "activation among"),
-    "groups": ({"rep_out": trivial(symmetric(3))}, "orthogonal representations of one group"),
+    "groups": ({"rep_out": trivial(symmetric(3))}, "a representation of S_3, order 6, got trivial"),
 }
 
 

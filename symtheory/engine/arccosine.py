@@ -244,12 +244,8 @@ class Teacher:
                 "give student and teacher the same inputs and outputs",
             )
         lead = torch.broadcast_shapes(*(t.shape[:-2] for t in (first, second, self.first, self.second)))
-
-        def spread(t: Tensor) -> Tensor:
-            return t.expand(*lead, *t.shape[-2:])
-
-        z = torch.cat([spread(first), spread(self.first)], -2)
-        return z, torch.cat([spread(second), -spread(self.second)], -1)
+        w, v, a, b = (t.expand(*lead, *t.shape[-2:]) for t in (first, self.first, second, self.second))
+        return torch.cat([w, v], -2), torch.cat([a, -b], -1)
 
 
 def _gram(c: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Tools for equivariant networks: hidden barriers before training, ways out after it."""
 
-from symtheory.engine.equivariant import EquivariantMLP
 from symtheory.equivariant.diagnosis import BlockReport, Diagnosis, diagnose
 from symtheory.equivariant.inputs import group_of, representation_of, units_of
+from symtheory.equivariant.network import EquivariantMLP
 from symtheory.equivariant.plan import RelaxPlan, relax_plan
 from symtheory.equivariant.recovery import Recovered, recover_representation
 from symtheory.equivariant.suggestions import Suggestion, suggest

@@ -16,6 +16,7 @@ from math import prod
 
 import torch
 from rich.console import Group
+from torch import nn
 
 from symtheory.equivariant.inputs import (
     Activation,
@@ -24,11 +25,11 @@ from symtheory.equivariant.inputs import (
     UnitsLike,
     activation_of,
     group_of,
-    representation_of,
+    representations_of,
     units_of,
 )
 from symtheory.equivariant.suggestions import Suggestion, chambers_of, suggest
-from symtheory.equivariant.tables import Sheet, to_html, to_rich
+from symtheory.equivariant.tables import Sheet, to_html, to_rich, to_text
 from symtheory.spec.congruences import count, principal
 from symtheory.spec.groups import Subset
 from symtheory.spec.hidden import Flat, HiddenLayer
@@ -170,6 +171,9 @@ class Diagnosis:
         barriers = [i for i, b in enumerate(self.blocks) if b.barrier]
         return f"{self._summary}; " + (f"barrier in blocks {barriers}" if barriers else "no barrier")
 
+    def __str__(self) -> str:
+        return to_text([self._sheet], [f"warning: {w}" for w in self.warnings])
+
     def __rich__(self) -> Group:
         return to_rich([self._sheet], [f"warning: {w}" for w in self.warnings])
 
@@ -182,7 +186,7 @@ def diagnose(
     rep_in: RepresentationLike,
     hidden: UnitsLike,
     rep_out: RepresentationLike,
-    activation: str = "generic",
+    activation: str | nn.Module = "generic",
     bias: bool = True,
     *,
     start: Callable[[torch.Generator, int], torch.Tensor] | None = None,
@@ -197,7 +201,8 @@ def diagnose(
         rep_in: How inputs transform: a representation, or a permutation or matrix for each generator.
         hidden: The hidden units, or the stabiliser of one unit of every block.
         rep_out: How outputs transform.
-        activation: ``generic``, ``odd`` (tanh) or ``relu``. ReLU's positive rescaling adds nothing to the walls.
+        activation: ``generic``, ``odd`` or ``relu``, or an activation or its name. ReLU's positive rescaling adds
+            nothing to the walls.
         bias: Whether hidden units have biases.
         start: Input weights of a base unit as your initialisation draws them: ``start(generator, count)`` of shape
             ``(count, inputs)``; they are projected onto the constraint. Default: independent normal entries.
@@ -218,9 +223,9 @@ def diagnose(
     >>> diagnose(s3, pi3, [s3.subgroup_classes[1][0]], one).barrier
     True
     """
-    g = group_of(group)
-    kind = activation_of(activation)
-    layer = HiddenLayer(representation_of(rep_in, g), units_of(hidden, g), representation_of(rep_out, g), bias)
+    g, kind = group_of(group), activation_of(activation)
+    one, two = representations_of(g, rep_in, rep_out)
+    layer = HiddenLayer(one, units_of(hidden, g), two, bias)
     source = torch.Generator().manual_seed(seed)
     signed = for_odd(layer) if kind == "odd" else layer
     reports: dict[int, BlockReport] = {}
@@ -245,7 +250,10 @@ def diagnose(
         flats = signed.flats(limit)
     else:
         whole = signed.dims(signed.units)
-        pairs = dict.fromkeys(signed.closure(p) for p in principal(signed.units))
+        # equal blocks have equal flats: two of each kind show all
+        kinds = signed.units.types
+        few = [i for i, kind in enumerate(kinds) if kinds[:i].count(kind) < 2]
+        pairs = dict.fromkeys(signed.closure(p) for p in principal(signed.units, few))
         flats = tuple(f for f in map(signed.flat, pairs) if f.dim < sum(whole))
     blocks = tuple(reports[t] for t in layer.units.types)
     return Diagnosis(layer, kind, blocks, flats, complete)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.group_families import LIMIT, from_matrices, from_permutations
@@ -17,6 +18,11 @@ from symtheory.spec.representations import Representation, from_generators
 
 #: What the activation allows units to be confused with: nothing, their negatives, their positive multiples.
 Activation = Literal["generic", "odd", "relu"]
+NAMES: dict[str, tuple[str, ...]] = {
+    "generic": ("celu", "elu", "gelu", "mish", "selu", "silu", "softplus"),
+    "odd": ("hardtanh", "sigmoid", "softsign", "tanh", "tanhshrink"),
+    "relu": ("leakyrelu",),
+}
 
 #: Permutations as sequences of images, or matrices as tensors, arrays or nested lists.
 GroupLike = FiniteGroup | Sequence[Any]
@@ -58,7 +64,7 @@ def representation_of(given: RepresentationLike, group: FiniteGroup) -> Represen
         group: The group.
 
     Returns:
-        The representation; orthogonalised if it was not orthogonal.
+        The representation; with a warning, an orthogonal one in another basis if it was not orthogonal.
 
     Raises:
         SymtheoryError: If it is of another group, a generator is missing, or relations are violated.
@@ -82,7 +88,37 @@ def representation_of(given: RepresentationLike, group: FiniteGroup) -> Represen
             rep = from_generators(group, dict(zip(group.generators, matrices, strict=True)))
         else:
             rep = from_images(group, [_images(m) for m in given]).representation()
-    return rep if rep.is_orthogonal else rep.orthogonalised()
+    if rep.is_orthogonal:
+        return rep
+    warnings.warn(
+        "the matrices are not orthogonal; an equivalent orthogonal representation in another basis is used instead."
+        " Counts of walls hold, but transform the data before you train a network with it",
+        stacklevel=2,
+    )
+    return rep.orthogonalised()
+
+
+def representations_of(
+    group: GroupLike | None, first: RepresentationLike, second: RepresentationLike
+) -> tuple[Representation, Representation]:
+    """Two representations of one group, which one of them may tell.
+
+    Args:
+        group: The group; not needed if one of the others is a representation.
+        first: A representation, or a permutation or matrix for each generator.
+        second: The same.
+
+    Returns:
+        Both, orthogonal.
+
+    Raises:
+        SymtheoryError: If no group is given, or as :func:`representation_of`.
+    """
+    known = [r.group for r in (first, second) if isinstance(r, Representation)]
+    if group is None and not known:
+        raise SymtheoryError("a group", "generators of two actions", "pass group=group_of(...)")
+    g = known[0] if group is None else group_of(group)
+    return representation_of(first, g), representation_of(second, g)
 
 
 def units_of(given: UnitsLike, group: FiniteGroup) -> GSet:
@@ -107,25 +143,30 @@ def units_of(given: UnitsLike, group: FiniteGroup) -> GSet:
     return disjoint_union(*(coset_space(group, h) for h in given))
 
 
-def activation_of(given: str) -> Activation:
-    """Check the name of a class of activations.
+def activation_of(given: str | nn.Module) -> Activation:
+    """The class of an activation.
 
     Args:
-        given: ``generic``, ``odd`` or ``relu``.
+        given: ``generic``, ``odd`` or ``relu``; or an activation of ``torch.nn``, or its name. A sigmoid is odd up to a
+            constant, which an output bias takes up.
 
     Returns:
-        The same.
+        The class.
 
     Raises:
-        SymtheoryError: If it is another word.
+        SymtheoryError: If it is not known.
+
+    >>> activation_of("tanh"), activation_of(nn.GELU())
+    ('odd', 'generic')
     """
+    name = given.lower().replace("_", "") if isinstance(given, str) else type(given).__name__.lower()
     for known in get_args(Activation):
-        if given == known:
+        if name == known or name in NAMES[known]:
             return known
     raise SymtheoryError(
-        f"an activation among {list(get_args(Activation))}",
+        f"an activation among {list(get_args(Activation))}, or a name among {sorted(sum(NAMES.values(), ()))}",
         repr(given),
-        "tanh is odd; GELU, SiLU, softplus are generic",
+        "choose by what holds: s(-z) = -s(z) up to a constant is odd, s(cz) = cs(z) for c > 0 is relu, else generic",
     )
 
 
@@ -145,7 +186,7 @@ def _matrices(given: Sequence[Any]) -> list[Tensor] | None:
     return [m.double() for m in made]
 
 
-def _images(given: Sequence[int] | Tensor | np.ndarray) -> list[int]:
+def _images(given: Sequence[Any] | Tensor | np.ndarray) -> list[int]:
     values = [float(k) for k in np.asarray(given).tolist()]
     if any(v != int(v) for v in values):
         raise SymtheoryError("images of points, whole numbers", f"{values}", "number the points from 0")

@@ -20,8 +20,8 @@ from rich.console import Group
 from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian
 
-from symtheory.engine.equivariant import EquivariantMLP
-from symtheory.equivariant.tables import Sheet, to_html, to_rich
+from symtheory.equivariant.network import EquivariantMLP
+from symtheory.equivariant.tables import Sheet, to_html, to_rich, to_text
 from symtheory.errors import SymtheoryError
 from symtheory.spec.groups import Subset
 from symtheory.spec.intertwiners import isotypic_blocks
@@ -40,8 +40,11 @@ STORED = 200_000_000
 #: Eigenvalues closer to zero, relative to the largest, count as none; flat directions of a ReLU net are exact zeros.
 FLAT = 1e-6
 
+#: At rest, a Newton step within the constraint would win no larger part of the loss.
+AT_REST = 1e-2
+
 #: Slopes smaller than this, relative to the curvature times the size of the weights, count as none.
-AT_REST = 1e-4
+NO_SLOPE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,8 @@ class RelaxPlan:
     """What relaxing promises at the present weights.
 
     Attributes:
-        at_rest: Whether the gradient within the constraint vanishes; otherwise train on before you ask.
+        at_rest: Whether a Newton step within the constraint would win at most a hundredth of the loss, or the gradient
+            there is rounding; otherwise train on before you ask.
         slope: Norm of the gradient within the constraint.
         outward: Norm of the gradient out of the constraint; zero if the loss is invariant under the group.
         stays_critical: Whether the point is still critical without the constraint.
@@ -147,6 +151,9 @@ class RelaxPlan:
             Sheet("relaxing to subgroups", ("order", "parameters", "lowest gained", "outcome"), ways),
         ]
 
+    def __str__(self) -> str:
+        return to_text(self._sheets, [self.verdict])
+
     def __rich__(self) -> Group:
         return to_rich(self._sheets, [self.verdict])
 
@@ -195,7 +202,10 @@ def relax_plan(model: EquivariantMLP, loss: Callable[[Network], Tensor]) -> Rela
     along, outward = float((inside @ slope).norm()), float((slope - inside @ slope).norm())
     eigenvalues = torch.linalg.eigvalsh(curvature)
     scale = float(eigenvalues.abs().max())
-    enough = AT_REST * scale * max(float(point.norm()), 1e-300)
+    enough = NO_SLOPE * scale * max(float(point.norm()), 1e-300)
+    within = _range(inside)
+    bends, modes = torch.linalg.eigh(within.T @ curvature @ within)
+    gain = float(((modes.T @ within.T @ slope).square() / (2 * bends.abs().clamp_min(FLAT * scale))).sum())
     components = [_component(b, curvature, inside) for b in isotypic_blocks(action)]
     trivial_moves = _rescalings(model)
     relaxations = []
@@ -214,7 +224,7 @@ def relax_plan(model: EquivariantMLP, loss: Callable[[Network], Tensor]) -> Rela
             found.append(Relaxation(k, round(float(fixed.trace())), lowest, outcome))
         relaxations.append(min(found, key=lambda r: r.lowest))
     return RelaxPlan(
-        along <= enough,
+        along <= enough or gain <= AT_REST * abs(float(of(point))),
         along,
         outward,
         outward <= enough,

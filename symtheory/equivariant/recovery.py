@@ -17,14 +17,13 @@ from typing import Literal
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
+from symtheory.equivariant.inputs import GroupLike, RepresentationLike, activation_of, representations_of
 from symtheory.errors import SymtheoryError
 from symtheory.spec.gsets import GSet
 from symtheory.spec.representations import Representation
 
-#: What an activation lets units be merged by.
-ACTIVATIONS = ("generic", "relu", "odd")
 #: How a recovered representation relates to another.
 Relation = Literal["same", "conjugate", "other type", "not equivariant"]
 
@@ -87,11 +86,12 @@ class Recovered:
 def recover_representation(
     first: Tensor,
     second: Tensor,
-    rep_in: Representation,
-    rep_out: Representation,
+    rep_in: RepresentationLike,
+    rep_out: RepresentationLike,
     *,
+    group: GroupLike | None = None,
     bias: Tensor | None = None,
-    activation: str = "generic",
+    activation: str | nn.Module = "generic",
     tolerance: float = 1e-3,
 ) -> Recovered:
     r"""Read the permutation representation off the weights of a two-layer net.
@@ -99,11 +99,12 @@ def recover_representation(
     Args:
         first: $W$, shape ``(m, n)``.
         second: $A$, shape ``(o, m)``.
-        rep_in: $\rho_{in}$ on the inputs, orthogonal.
-        rep_out: $\rho_{out}$ on the outputs, orthogonal.
+        rep_in: $\rho_{in}$ on the inputs: a representation, or a permutation or matrix for each generator.
+        rep_out: $\rho_{out}$ on the outputs.
+        group: Needed if neither action is given as a representation.
         bias: $b$, shape ``(m,)``; default none.
         activation: ``relu`` merges units that are positive multiples, ``odd`` merges units up to sign, ``generic``
-            merges equal units only.
+            merges equal units only; or an activation of ``torch.nn``. With a sigmoid the merged net lacks a constant.
         tolerance: Distance, relative to the largest unit, below which units are the same, and below which a unit that
             the group moved is its partner.
 
@@ -111,7 +112,7 @@ def recover_representation(
         The irreducible net and its representation. For an odd activation the action is on units up to sign.
 
     Raises:
-        SymtheoryError: If shapes do not fit, a representation is not orthogonal or the activation is unknown.
+        SymtheoryError: If shapes do not fit, something is no action or the activation is unknown.
 
     Note:
         For ReLU the pair $s(z)-s(-z)=z$ is a linear function that other pairs may carry as well; nets that use it can
@@ -124,12 +125,14 @@ def recover_representation(
     >>> recover_representation(turned, torch.ones(1, 3, dtype=torch.float64), natural(s3), trivial(s3))
     S_3/2, 3 points (residual 0.0e+00, 0 dead)
     """
-    _require(first, second, bias, rep_in, rep_out, activation)
+    rep_in, rep_out = representations_of(group, rep_in, rep_out)
+    kind = activation_of(activation)
+    _require(first, second, bias, rep_in, rep_out)
     w, a = first.detach().double().cpu(), second.detach().double().cpu()
     b = torch.zeros(len(w), dtype=torch.float64) if bias is None else bias.detach().double().cpu()
-    units, dead = _normalised(torch.cat([w, b[:, None]], 1), a.T, activation, tolerance)
-    members = _classes(units, activation, tolerance)
-    kept = [(units[m[0]][0], _summed(units, m, activation)) for m in members]
+    units, dead = _normalised(torch.cat([w, b[:, None]], 1), a.T, kind, tolerance)
+    members = _classes(units, kind, tolerance)
+    kept = [(units[m[0]][0], _summed(units, m, kind)) for m in members]
     # what is left of units that cancel each other is dead too
     size = max((float(out.norm()) for _, out in kept), default=0.0)
     alive = [i for i, (_, out) in enumerate(kept) if float(out.norm()) > tolerance * size]
@@ -138,12 +141,12 @@ def recover_representation(
     n = rep_in.dim
     into = torch.stack([u for u, _ in kept]) if kept else torch.zeros(0, n + 1, dtype=torch.float64)
     out = torch.stack([v for _, v in kept]) if kept else torch.zeros(0, rep_out.dim, dtype=torch.float64)
-    images, residual = _matched(into, out, rep_in, rep_out, odd=activation == "odd")
-    group = rep_in.group
-    wrong = int((images[:, images] != images[group.table]).any(-1).sum()) if len(kept) else 0
+    images, residual = _matched(into, out, rep_in, rep_out, odd=kind == "odd")
+    acting = rep_in.group
+    wrong = int((images[:, images] != images[acting.table]).any(-1).sum()) if len(kept) else 0
     fine = residual <= tolerance and wrong == 0
     return Recovered(
-        GSet(group, images) if fine else None,
+        GSet(acting, images) if fine else None,
         residual,
         wrong,
         images,
@@ -223,15 +226,8 @@ def _require(
     bias: Tensor | None,
     rep_in: Representation,
     rep_out: Representation,
-    activation: str,
 ) -> None:
     """Refuse what cannot be one layer of one group."""
-    if activation not in ACTIVATIONS:
-        raise SymtheoryError(f"an activation among {list(ACTIVATIONS)}", repr(activation), "say how it acts")
-    if rep_in.group is not rep_out.group or not (rep_in.is_orthogonal and rep_out.is_orthogonal):
-        raise SymtheoryError(
-            "two orthogonal representations of one group", f"{rep_in}, {rep_out}", "use one FiniteGroup object"
-        )
     shapes = [tuple(t.shape) for t in (first, second, *(() if bias is None else (bias,)))]
     m = first.shape[0]
     if shapes[:2] != [(m, rep_in.dim), (rep_out.dim, m)] or shapes[2:] not in ([], [(m,)]):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 
 
@@ -42,6 +43,22 @@ def to_rich(sheets: Sequence[Sheet], notes: Sequence[str]) -> Group:
             table.add_row(*row)
         tables.append(table)
     return Group(*tables, *notes)
+
+
+def to_text(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
+    """For ``print``.
+
+    Args:
+        sheets: Tables.
+        notes: Sentences below them.
+
+    Returns:
+        What rich would print, without colours.
+    """
+    console = Console(width=120, file=StringIO(), color_system=None)
+    with console.capture() as captured:
+        console.print(to_rich(sheets, notes))
+    return captured.get()
 
 
 def to_html(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:

@@ -7,11 +7,14 @@ $V^H$ decides on every orbit $G/H$. By Schur's lemma an intertwiner is block dia
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
 from symtheory.errors import SymtheoryError
 from symtheory.spec.cosets import conjugacy_classes, fixed_space
+from symtheory.spec.groups import Subset
 from symtheory.spec.gsets import GSet
 from symtheory.spec.representations import Representation
 
@@ -39,17 +42,70 @@ def functions(units: GSet, rep: Representation) -> Tensor:
     >>> functions(coset_space(s3, s3.subgroup_classes[1][0]), natural(s3)).shape
     torch.Size([2, 3, 3])
     """
+    found = [torch.zeros(0, units.size, rep.dim, dtype=torch.float64)]
+    for orbit, values in _by_orbit(units, rep, fixed_space):
+        basis = torch.zeros(len(values), units.size, rep.dim, dtype=torch.float64)
+        basis[:, list(orbit)] = values
+        found.append(basis)
+    return torch.cat(found)
+
+
+def sparse_functions(units: GSet, rep: Representation) -> Tensor:
+    r"""Orthonormal basis of the same functions with few entries, for many units.
+
+    Towards a permutation representation every basis vector is constant on one orbit of pairs, and every weight belongs
+    to one of them.
+
+    Args:
+        units: The set $X$.
+        rep: $\rho$, orthogonal, of the same group.
+
+    Returns:
+        Sparse and coalesced, of shape ``(k, units, dim)``; spans what :func:`functions` spans, in another basis.
+
+    Raises:
+        SymtheoryError: As :func:`functions`.
+
+    >>> from symtheory.spec.group_families import symmetric
+    >>> from symtheory.spec.gsets import natural
+    >>> points = natural(symmetric(3))
+    >>> basis = sparse_functions(points, points.representation())
+    >>> basis.shape, basis.values().numel()
+    (torch.Size([2, 3, 3]), 9)
+    """
+    places, entries, count = [torch.zeros(3, 0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.float64)], 0
+    for orbit, values in _by_orbit(units, rep, _sparse_fixed_space):
+        k, unit, row = torch.nonzero(values, as_tuple=True)
+        places.append(torch.stack([k + count, torch.tensor(orbit)[unit], row]))
+        entries.append(values[k, unit, row])
+        count += len(values)
+    shape = (count, units.size, rep.dim)
+    return torch.sparse_coo_tensor(torch.cat(places, 1), torch.cat(entries), shape, check_invariants=True).coalesce()
+
+
+def _by_orbit(
+    units: GSet, rep: Representation, basis: Callable[[Representation, Subset], Tensor]
+) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """Orbit by orbit the functions that live on it, of shape ``(k, points, dim)``."""
     _require_orthogonal(rep)
     if units.group is not rep.group:
         raise SymtheoryError("units and values of one group", f"{units.group}, {rep.group}", "use one FiniteGroup")
-    found = [torch.zeros(0, units.size, rep.dim, dtype=torch.float64)]
+    known: dict[tuple[Subset, tuple[int, ...]], Tensor] = {}  # equal blocks are common
     for orbit in units.orbits:
-        fixed = fixed_space(rep, units.stabilizer(orbit[0]))
-        values = rep.matrices[list(units.carriers(orbit))] @ fixed / len(orbit) ** 0.5
-        basis = torch.zeros(fixed.shape[1], units.size, rep.dim, dtype=torch.float64)
-        basis[:, list(orbit)] = values.permute(2, 0, 1)
-        found.append(basis)
-    return torch.cat(found)
+        kind = (units.stabilizer(orbit[0]), tuple(units.carriers(orbit)))
+        if kind not in known:
+            values = rep.matrices[list(kind[1])] @ basis(rep, kind[0]) / len(orbit) ** 0.5
+            known[kind] = values.permute(2, 0, 1)
+        yield orbit, known[kind]
+
+
+def _sparse_fixed_space(rep: Representation, subset: Subset) -> Tensor:
+    """Where coordinates are permuted, each orbit of the subgroup gives a basis vector."""
+    if not bool(((rep.matrices == 0) | (rep.matrices == 1)).all()):
+        return fixed_space(rep, subset)
+    mean = rep.reynolds(subset)  # entry 1 / size where two coordinates share an orbit
+    first = torch.unique((mean > 0).to(torch.int8).argmax(dim=1))
+    return mean[:, first] / mean[:, first].norm(dim=0)
 
 
 def intertwiners(source: Representation, target: Representation) -> Tensor:

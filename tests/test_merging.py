@@ -1,6 +1,7 @@
 """The reduced network: the same function with fewer units, whatever the layers, and honest where it cannot be made."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,11 @@ def tied(module, *pairs):
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def layer(model, name) -> Any:
+    """A submodule, whatever its type."""
+    return model.get_submodule(name)
 
 
 def same(merged, model, x):
@@ -85,7 +91,7 @@ def test_units_with_the_same_incoming_weights_are_one(seed, activation):
     before = copy.deepcopy(model.state_dict())
     found = merge_symmetric_units(model, draw(5, 4))
     assert [(r.before, r.after, r.reason) for r in found.reductions] == [(8, 6, ""), (6, 5, "")]
-    assert isinstance(found.model[0], nn.Linear) and found.model[0].out_features == 6 and found.residual < 1e-6
+    assert layer(found.model, "0").out_features == 6 and found.residual < 1e-6
     assert found.after == sum(p.numel() for p in found.model.parameters()) == 30 + 35 + 12 < found.before
     same(found.model, model, draw(50, 4, seed=1))
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
@@ -96,7 +102,7 @@ def test_odd_units_merge_up_to_their_sign():
         model = mlp(activation)
         tied(model[0], (0, 3, -1))
         found = merge_symmetric_units(model, draw(5, 4))
-        assert found.model[0].out_features == left
+        assert layer(found.model, "0").out_features == left
         same(found.model, model, draw(50, 4, seed=1))
 
 
@@ -105,23 +111,24 @@ def test_units_that_do_nothing_are_left_out():
     for activation, left in ((nn.ReLU(), 4), (nn.Softplus(), 5)):
         model = mlp(activation)
         with torch.no_grad():
-            model[4].weight[:, 1] = 0
-            model[2].weight[3], model[2].bias[3] = 0, 0
+            layer(model, "4").weight[:, 1] = 0
+            layer(model, "2").weight[3], layer(model, "2").bias[3] = 0, 0
         found = merge_symmetric_units(model, draw(5, 4))
-        assert found.model[2].out_features == left
+        assert layer(found.model, "2").out_features == left
         same(found.model, model, draw(50, 4, seed=1))
 
 
 def test_channels_merge_through_normalisation_concatenation_and_depthwise_convolutions():
     torch.manual_seed(0)
     model = Joined()
-    model.norm.running_mean.copy_(draw(7))
+    mean = model.get_buffer("norm.running_mean").copy_(draw(7))
     tied(model.right, (0, 2, 1))
     tied(model.norm, (3, 5, 1))
     tied(model.depth, (3, 5, 1))
-    model.norm.running_mean[5] = model.norm.running_mean[3]
+    mean[5] = mean[3]
     found = merge_symmetric_units(model, draw(4, 2, 6, 6))
-    assert found.model.right.out_channels == 3 and found.model.depth.groups == 6 and found.model.norm.num_features == 6
+    sizes = [layer(found.model, "right").out_channels, layer(found.model, "depth").groups]
+    assert [*sizes, layer(found.model, "norm").num_features] == [3, 6, 6]
     same(found.model, model, draw(20, 2, 6, 6, seed=1))
 
 
@@ -130,7 +137,7 @@ def test_a_flattened_channel_takes_all_its_pixels_along():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 3))
     tied(model[0], (1, 3, 1))
     found = merge_symmetric_units(model, draw(4, 1, 6, 6))
-    assert found.model[3].in_features == 48
+    assert layer(found.model, "3").in_features == 48
     same(found.model, model, draw(20, 1, 6, 6, seed=1))
 
 
@@ -166,15 +173,15 @@ def test_a_network_that_training_has_collapsed_is_reduced_to_what_is_left():
     for _ in range(20):
         optimizer.step(closure)
     found = merge_symmetric_units(model, x[:5], tolerance=1e-4)
-    assert found.model[0].out_features == 1 and found.residual < 1e-4
+    assert layer(found.model, "0").out_features == 1 and found.residual < 1e-4
     torch.optim.SGD(found.model.parameters(), lr=0.1).step()
 
 
 def test_a_report_at_hand_is_used():
-    model = tied_model = mlp(nn.ReLU())
-    tied(tied_model[0], (0, 1, 1))
+    model = mlp(nn.ReLU())
+    tied(model[0], (0, 1, 1))
     report = discover(model, draw(5, 4))
-    assert merge_symmetric_units(model, draw(5, 4), report=report).model[0].out_features == 7
+    assert layer(merge_symmetric_units(model, draw(5, 4), report=report).model, "0").out_features == 7
 
 
 def test_a_tolerance_is_a_fraction():

@@ -25,16 +25,18 @@ ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20
 SHARDS = [{"seed": seed} for seed in range(30)]
 
-#: Forks runs of the program, which has been imported by then, kills each after the time it is told, and tells how it
-#: ended. A fork costs little, so that twenty runs can die at twenty moments, and what dies is a real process.
+#: Forks runs of the program, which has been imported by then, kills each so many seconds after the store has so many
+#: shards as it is told (negative: never), and tells how it ended. A fork costs little, so that twenty runs can die at
+#: twenty moments, and what dies is a real process. Shards are counted because the clock of a busy machine says little.
 NURSERY = """
-import os, signal, sys, threading, time
+import os, pathlib, signal, sys, time
 import xarray, h5netcdf, rich.progress, rich.table, typer
 import symtheory.lab.runs, symtheory.lab.results, symtheory.cli.render, symtheory.cli.settings
 from tests.fake_program import main
 xarray.Dataset({"a": ("x", [1.0])}).to_netcdf(engine="h5netcdf")  # the first of these is slow
+store = pathlib.Path(os.environ["SYMTHEORY_STORE"])
 for line in sys.stdin:
-    delay, *arguments = line.split()
+    shards, delay, *arguments = line.split()
     if not (child := os.fork()):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1); os.dup2(null, 2)
@@ -43,10 +45,13 @@ for line in sys.stdin:
         except SystemExit as stop:
             os._exit(stop.code or 0)
     begin = time.perf_counter()
-    if float(delay):
+    ended, found = 0, 0
+    while int(shards) >= 0 and not ended and len(list(store.rglob("*.nc"))) < int(shards):
+        ended, found = os.waitpid(child, os.WNOHANG)
+    if int(shards) >= 0 and not ended:
         time.sleep(float(delay))
         os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = os.waitstatus_to_exitcode(found if ended else os.waitpid(child, 0)[1])
     print(status, time.perf_counter() - begin, flush=True)
 """
 
@@ -61,8 +66,8 @@ def test_a_run_killed_at_twenty_moments_ends_as_if_nothing_had_happened(tmp_path
     with subprocess.Popen(command, cwd=ROOT, env=env, stdin=-1, stdout=-1, text=True) as nursery:
         assert nursery.stdin is not None and nursery.stdout is not None
 
-        def run(results: Path, delay: float = 0.0) -> tuple[int, float]:
-            nursery.stdin.write(f"{delay} {line} {results}\n")
+        def run(results: Path, shards: int = -1, delay: float = 0.0) -> tuple[int, float]:
+            nursery.stdin.write(f"{shards} {delay} {line} {results}\n")
             nursery.stdin.flush()
             status, seconds = nursery.stdout.readline().split()
             return int(status), float(seconds)
@@ -77,7 +82,7 @@ def test_a_run_killed_at_twenty_moments_ends_as_if_nothing_had_happened(tmp_path
         for moment in range(KILLS):
             store.rename(tmp_path / f"store {moment}")
             results = tmp_path / f"results-{moment}"
-            status, _ = run(results, whole * (moment + rng.random()) / KILLS)
+            status, _ = run(results, 12 * moment // KILLS, rng.random() * whole / 12)
             assert status in (-signal.SIGKILL, 0)
             kept.append(len(list(store.rglob("*.nc"))) if status else -1)
             assert run(results)[0] == 0

@@ -48,6 +48,7 @@ for line in sys.stdin:
     ended, found = 0, 0
     while int(shards) >= 0 and not ended and len(list(store.rglob("*.nc"))) < int(shards):
         ended, found = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.001)
     if int(shards) >= 0 and not ended:
         time.sleep(float(delay))
         os.kill(child, signal.SIGKILL)

@@ -1,0 +1,304 @@
+"""The monitor: what it says against brute force, what it foretells against training, and what it leaves alone."""
+
+import csv
+import math
+from itertools import count
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+
+from symtheory.discover import discover
+from symtheory.errors import SymtheoryError
+from symtheory.monitor import Probe, SymmetryMonitor, lightning_callback, transformers_callback, watching
+from symtheory.monitor.attraction import curvatures
+from symtheory.monitor.reading import effective_rank, gram, read, rows
+from symtheory.spec.params import flatten, params_of
+from tests.strategies import seeds
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Heads(nn.Module):
+    """Two heads of attention: permutations with a fibre, rotations, and exchanges of heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(6, 6) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (f(x).unflatten(-1, (2, 3)).transpose(1, 2) for f in (self.q, self.k, self.v))
+        y = torch.softmax(q @ k.mT / 3**0.5, -1) @ v
+        return self.o(y.transpose(1, 2).flatten(2)).sum(1)
+
+
+NETS = {
+    "tanh": (lambda: nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)), (4, 3)),
+    "relu": (lambda: nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)), (4, 3)),
+    "linear": (lambda: nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2)), (4, 3)),
+    "channels": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(16, 2)), (2, 1, 4, 4)),
+    "heads": (Heads, (2, 3, 6)),
+}
+
+
+def network(name, seed=0):
+    make, shape = NETS[name]
+    torch.manual_seed(seed)
+    model = make().double()
+    return model, draw(*shape, seed=seed)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_nearest_mirror_is_the_nearest_of_all(name):
+    """Every mirror of the report, one by one; for rotations no unit vector is nearer."""
+    model, x = network(name)
+    params, seen = params_of(model), set()
+    for family in discover(model, x).families:
+        if family.no_mirror:
+            continue
+        found, near = read(family, params, {}, 0)
+        listed = [m.distance(params) for m in family.mirrors()]
+        seen.add(family.kind)
+        assert found.distance == pytest.approx(near.distance(params)) and math.isnan(found.force)
+        if math.isfinite(family.number):
+            assert found.distance == pytest.approx(min(listed))
+        else:
+            assert found.distance <= min(listed) + 1e-12
+            g = torch.Generator().manual_seed(1)
+            for _ in range(30):
+                n = torch.linalg.qr(torch.randn(family.degree, 1, generator=g, dtype=torch.float64))[0]
+                assert found.distance <= family.mirror(normals=n).distance(params) + 1e-12
+    assert seen
+
+
+@given(seeds)
+@settings(max_examples=10)
+def test_what_has_collapsed_is_counted(seed):
+    """Two pairs of equal units and a dead one."""
+    model, x = network("relu", seed)
+    first, second = (layer.get_parameter("weight") for layer in (model[0], model[2]))
+    bias = model[0].get_parameter("bias")
+    with torch.no_grad():
+        for i, j in ((0, 1), (2, 3)):
+            first[j], bias[j], second[:, j] = first[i], bias[i], second[:, i]
+        first[4], bias[4], second[:, 4] = 0, 0, 0
+    family = next(f for f in discover(model, x).families if f.where.startswith("0") and f.kind == "permutation")
+    found, _ = read(family, params_of(model), {}, 7)
+    assert (found.duplicates, found.dead, found.units, found.step) == (2, 1, 5, 7)
+    assert found.distance == pytest.approx(0, abs=1e-9) and found.rank <= 2 + 1e-6
+
+
+def test_units_are_all_entries_that_touch_them():
+    model, x = network("tanh")
+    family = discover(model, x).families[0]
+    tensors = params_of(model)
+    stacked = torch.cat(list(rows(family, tensors)), 2)[0]
+    w, b, a = (tensors[n] for n in ("0.weight", "0.bias", "2.weight"))
+    torch.testing.assert_close(stacked, torch.cat([w, b[:, None], a.T], 1))
+    torch.testing.assert_close(gram(family, tensors)[0], stacked @ stacked.T)
+    values = torch.linalg.svdvals(stacked.detach())
+    p = values / values.sum()
+    assert float(effective_rank(gram(family, tensors))) == pytest.approx(math.exp(-float((p * p.log()).sum())))
+
+
+def test_the_force_is_the_slope_of_the_distance():
+    """Descent by a small step changes the distance by the step times the force."""
+    model, x = network("tanh")
+    family = discover(model, x).families[0]
+    (model(x) ** 2).sum().backward()
+    params, slopes = params_of(model), {n: p.grad for n, p in model.named_parameters()}
+    found, near = read(family, params, slopes, 0)
+    moved = {n: p - 1e-7 * slopes[n] for n, p in params.items()}
+    slope = (near.distance(moved) - near.distance(params)) / 1e-7
+    assert found.force == pytest.approx(float(slope), rel=1e-4)
+
+
+def test_curvatures_are_second_differences_sample_by_sample():
+    model, x = network("tanh")
+    y, family = draw(4, 2, seed=3), discover(model, x).families[0]
+    params = params_of(model)
+    _, near = read(family, params, {}, 0)
+
+    def losses(out):
+        return ((out - y) ** 2).sum(1)
+
+    found = curvatures(model, params, near, Probe(x, losses))
+    across = near.project({n: params[n] for n in near.shapes})
+    size = flatten(across).norm()
+
+    def at(t):
+        moved = {n: p - (1 - t / size) * across[n] if n in across else p for n, p in params.items()}
+        return losses(torch.func.functional_call(model, moved, (x,)))
+
+    with torch.no_grad():
+        expected = (at(1e-3) - 2 * at(0.0) + at(-1e-3)) / 1e-6
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    pairs = curvatures(model, params, near, Probe((x,), losses, batch=2))
+    torch.testing.assert_close(pairs, found.view(2, 2).mean(1))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1, 0.5])
+def test_the_exponent_is_the_rate_at_which_the_mirror_draws_near(decay):
+    """Two neurons a breath apart; one step of descent changes their distance as foretold, on either side of zero."""
+    x = draw(200, 2, seed=1)
+    y = 3 * torch.tanh(x[:, :1]) - 3 * torch.tanh(x[:, 1:])
+    model, report = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Tanh(), nn.Linear(2, 1, bias=False)).double(), None
+    with torch.no_grad():
+        model[0].get_parameter("weight").copy_(
+            torch.tensor([[0.8, -0.3]] * 2) + 1e-5 * torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+        )
+        model[2].get_parameter("weight").copy_(torch.tensor([[0.6, 0.6]]) + 1e-5 * torch.tensor([[1.0, -1.0]]))
+    report = discover(model, x[:2])
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, weight_decay=decay)
+    monitor = SymmetryMonitor(model, report=report, probe=Probe(x, lambda out: ((out - y) ** 2)[:, 0], batch=200))
+
+    def pair():
+        return next(r for r in monitor.look(optimizer) if r.kind == "permutation")
+
+    before = pair()
+    ((model(x) - y) ** 2).mean().backward()
+    optimizer.step()
+    rate = math.log(pair().distance / before.distance)
+    assert before.attraction is not None
+    assert before.attraction.exponent.value == pytest.approx(rate, rel=5e-3)
+    assert before.attraction.attracts == (rate < 0) == (decay > before.attraction.critical_decay) == (decay == 0.5)
+
+
+def test_attached_it_looks_after_steps_and_changes_nothing():
+    ends = []
+    for watched in (False, True):
+        model, x = network("relu")
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        monitor = SymmetryMonitor(model, x, every=3)
+        if watched:
+            monitor.attach(optimizer)
+        torch.manual_seed(3)
+        for _ in range(10):
+            optimizer.zero_grad()
+            (model(x + 0.1 * torch.randn(4, 3).double()) ** 2).sum().backward()
+            optimizer.step()
+        ends.append(flatten(params_of(model)).detach())
+        assert [r.step for r in monitor.readings] == [k for k in (3, 6, 9) for _ in monitor.families] * watched
+        assert all(math.isfinite(r.force) for r in monitor.readings)
+        monitor.detach()
+        optimizer.step()
+        assert monitor.steps == 10 * watched
+    assert torch.equal(*ends)
+
+
+def test_by_default_it_takes_no_more_than_its_share(monkeypatch):
+    """A clock that ticks whenever it is asked: a look that costs c is followed by none for c (1 - share) / share."""
+    model, x = network("tanh")
+    ticks = count()
+    monkeypatch.setattr(watching, "perf_counter", lambda: float(next(ticks)))
+    monitor = SymmetryMonitor(model, x, budget=0.05)
+    for _ in range(2000):
+        monitor.step()
+    looks = len(monitor.readings) // len(monitor.families)
+    assert monitor.seconds == looks and monitor.share == pytest.approx(0.05, rel=0.2)
+
+
+def test_what_it_sees_is_written(tmp_path):
+    class Writer:
+        def __init__(self):
+            self.seen = []
+
+        def add_scalar(self, tag, scalar_value, global_step=None):
+            self.seen.append((tag, scalar_value, global_step))
+
+    model, x = network("tanh")
+    writer, path = Writer(), tmp_path / "readings.csv"
+    monitor = SymmetryMonitor(model, x, every=1, csv_file=path, writer=writer)
+    monitor.step()
+    SymmetryMonitor(model, x, every=1, csv_file=path).step()
+    lines = list(csv.DictReader(path.open()))
+    assert len(lines) == 4 and [line["kind"] for line in lines] == ["permutation", "sign flip"] * 2
+    assert float(lines[0]["distance"]) == monitor.readings[0].distance
+    assert ("0.weight/permutation/distance", monitor.readings[0].distance, 1) in writer.seen
+    assert "sign flip" in monitor._repr_html_()
+
+
+def test_wrappers_are_looked_through():
+    model, x = network("tanh")
+    report = discover(model, x)
+    assert SymmetryMonitor(nn.DataParallel(model), report=report).model is model
+    compiled: Any = torch.compile(model)
+    assert SymmetryMonitor(compiled, report=report).model is model
+
+
+def test_bad_requests_are_refused():
+    model, x = network("tanh")
+    with pytest.raises(SymtheoryError, match="example inputs or a report, got neither"):
+        SymmetryMonitor(model)
+    with pytest.raises(SymtheoryError, match="every >= 1 and a budget"):
+        SymmetryMonitor(model, x, every=0)
+    with pytest.raises(SymtheoryError, match="a report of this model"):
+        SymmetryMonitor(network("relu")[0], report=discover(model, x))
+    with pytest.raises(SymtheoryError, match="families that imply mirrors, got none"):
+        SymmetryMonitor(nn.Linear(2, 2), torch.ones(1, 2))
+    monitor = SymmetryMonitor(model, x, probe=Probe(x, lambda out: out.sum()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(SymtheoryError, match="one loss a sample"):
+        monitor.look(optimizer)
+    with monitor.attach(optimizer), pytest.raises(SymtheoryError, match="not attached"):
+        monitor.attach(optimizer)
+
+
+def test_lightning_attaches_and_detaches():
+    lightning = pytest.importorskip("lightning.pytorch")
+    model, x = network("tanh")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def training_step(self, batch, index):
+            return (self.net(batch[0]) ** 2).mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    monitor = SymmetryMonitor(model, x, every=2)
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(draw(16, 3)), batch_size=4)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = lightning.Trainer(max_epochs=1, callbacks=[lightning_callback(monitor)], **quiet)
+    trainer.fit(Module(), data)
+    assert monitor.steps == 4 and len(monitor.readings) == 2 * len(monitor.families)
+
+
+def test_transformers_calls_at_every_step(tmp_path):
+    transformers = pytest.importorskip("transformers")
+
+    class Regression(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+
+        def forward(self, x, labels=None):
+            out = self.net(x)
+            return {"loss": ((out - labels) ** 2).mean(), "logits": out}
+
+    model = Regression()
+    monitor = SymmetryMonitor(model.net, torch.ones(1, 3), every=2)
+    data = [{"x": torch.randn(3), "labels": torch.randn(1)} for _ in range(16)]
+    options = transformers.TrainingArguments(
+        output_dir=str(tmp_path), num_train_epochs=1, per_device_train_batch_size=4, report_to=[], use_cpu=True,
+        save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    trainer = transformers.Trainer(model, options, train_dataset=data, callbacks=[transformers_callback(monitor)])
+    trainer.train()
+    assert monitor.steps == 4 and all(math.isfinite(r.force) for r in monitor.readings)
+
+
+def test_a_framework_that_is_missing_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    model, x = network("tanh")
+    with pytest.raises(SymtheoryError, match="the package transformers, got none"):
+        transformers_callback(SymmetryMonitor(model, x))

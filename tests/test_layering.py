@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "symtheory"
 #: A module imports from its own folder and from lower floors. Pages and command line stand on the other tools.
 FLOORS = {
     "errors": 0,
+    "tables": 0,
     "__init__": 0,
     "spec": 1,
     "engine": 2,
@@ -23,7 +24,7 @@ FLOORS = {
     "lab": 4,
     "plots": 5,
     "discover": 6,
-    "monitor": 6,
+    "monitor": 7,
     "ledger": 6,
     "pages": 7,
     "gallery": 8,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rich.console import Group
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -27,6 +28,7 @@ from symtheory.discover.search import discover
 from symtheory.discover.tracing import evaluation
 from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
+from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 #: Relative change of the outputs in float64 that counts as rounding.
 ROUNDING = 1e-9
@@ -76,6 +78,26 @@ class Merged:
     residual: float
     before: int
     after: int
+
+    @property
+    def _sheet(self) -> Sheet:
+        rows = [(r.where, str(r.before), str(r.after), r.reason) for r in self.reductions]
+        return Sheet(
+            f"{self.before} -> {self.after} parameters", ("units of", "before", "after", "why not fewer"), rows
+        )
+
+    @property
+    def _note(self) -> str:
+        return f"relative change of the outputs: {self.residual:.1e}"
+
+    def __str__(self) -> str:
+        return to_text([self._sheet], [self._note])
+
+    def __rich__(self) -> Group:
+        return to_rich([self._sheet], [self._note])
+
+    def _repr_html_(self) -> str:
+        return to_html([self._sheet], [self._note])
 
     def __repr__(self) -> str:
         layers = ", ".join(

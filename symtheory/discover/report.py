@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from math import isinf
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from symtheory.discover.families import Family, GroupMirror
 from symtheory.discover.tracing import Gap
+from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 COLUMNS = ("group", "kind", "units of", "mirrors", "rank", "residual", "acts on")
 
@@ -126,21 +124,18 @@ class SymmetryReport:
     def __repr__(self) -> str:
         return f"SymmetryReport({len(self.families)} families, {self.parameters} parameters, {len(self.gaps)} gaps)"
 
+    @property
+    def _sheet(self) -> Sheet:
+        return Sheet(f"Symmetries of {self.parameters:,} parameters", COLUMNS, [_row(f) for f in self.families])
+
+    def __str__(self) -> str:
+        return to_text([self._sheet], self.notes())
+
     def __rich__(self) -> Group:
-        table = Table(*COLUMNS, title=f"Symmetries of {self.parameters:,} parameters")
-        for family in self.families:
-            table.add_row(*(Text(cell) for cell in _row(family)))
-        return Group(table, *(Text(line) for line in self.notes()))
+        return to_rich([self._sheet], self.notes())
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th scope='col'>{c}</th>" for c in COLUMNS)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(f)) + "</tr>" for f in self.families
-        )
-        notes = "".join(f"<li>{escape(line)}</li>" for line in self.notes())
-        caption = f"<caption>Symmetries of {self.parameters:,} parameters</caption>"
-        listed = f"<ul>{notes}</ul>" if notes else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{listed}"
+        return to_html([self._sheet], self.notes())
 
 
 def _number(family: Family) -> str:

@@ -29,12 +29,12 @@ from symtheory.equivariant.inputs import (
     units_of,
 )
 from symtheory.equivariant.suggestions import Suggestion, chambers_of, suggest
-from symtheory.equivariant.tables import Sheet, to_html, to_rich, to_text
 from symtheory.spec.congruences import count, principal
 from symtheory.spec.groups import Subset
 from symtheory.spec.hidden import Flat, HiddenLayer
 from symtheory.spec.signed import for_odd
 from symtheory.spec.walls import Chambers
+from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 #: More congruences than this are not looked at; closing them takes seconds.
 LISTED = 2000

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian
 
 from symtheory.equivariant.network import EquivariantMLP
-from symtheory.equivariant.tables import Sheet, to_html, to_rich, to_text
 from symtheory.errors import SymtheoryError
 from symtheory.spec.groups import Subset
 from symtheory.spec.intertwiners import isotypic_blocks
 from symtheory.spec.params import flatten, params_of, shapes_of, unflatten
 from symtheory.spec.representations import Representation, direct_sum, trivial
+from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 #: A network as a function of its inputs.
 Network = Callable[[Tensor], Tensor]

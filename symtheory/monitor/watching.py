@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
-from rich.table import Table
+from rich.console import Group
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,6 +20,7 @@ from symtheory.errors import SymtheoryError
 from symtheory.monitor.attraction import Probe, attraction, curvatures
 from symtheory.monitor.reading import Reading, read
 from symtheory.spec.params import Params
+from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 COLUMNS = ("step", "units", "kind", "relative distance", "effective rank", "dead", "duplicates", "force", "exponent")
 
@@ -206,25 +206,25 @@ class SymmetryMonitor:
                 writer.writeheader()
             writer.writerows(r.row() for r in found)
 
-    def _cells(self) -> list[tuple[str, ...]]:
-        return [
+    @property
+    def _sheet(self) -> Sheet:
+        rows = [
             (
                 str(r.step), r.where, r.kind, f"{r.relative:.2g}", f"{r.rank:.1f} of {r.units}", str(r.dead),
                 str(r.duplicates), f"{r.force:.2g}", "" if r.attraction is None else repr(r.attraction.exponent),
             )
             for r in self.last()
         ]  # fmt: skip
+        return Sheet(f"Mirrors after {self.steps} steps", COLUMNS, rows)
 
-    def __rich__(self) -> Table:
-        table = Table(*COLUMNS, title=f"Mirrors after {self.steps} steps")
-        for cells in self._cells():
-            table.add_row(*cells)
-        return table
+    def __str__(self) -> str:
+        return to_text([self._sheet], [])
+
+    def __rich__(self) -> Group:
+        return to_rich([self._sheet], [])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th scope='col'>{c}</th>" for c in COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>" for cells in self._cells())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return to_html([self._sheet], [])
 
 
 def plain(model: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ from io import StringIO
 
 from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ def to_rich(sheets: Sequence[Sheet], notes: Sequence[str]) -> Group:
     for sheet in sheets:
         table = Table(*sheet.head, title=sheet.title)
         for row in sheet.rows:
-            table.add_row(*row)
+            table.add_row(*(Text(cell) for cell in row))
         tables.append(table)
-    return Group(*tables, *notes)
+    return Group(*tables, *(Text(note) for note in notes))
 
 
 def to_text(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
@@ -74,13 +75,13 @@ def to_html(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     >>> to_html([], ["a < b"])
     '<ul><li>a &lt; b</li></ul>'
     """
-
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
     tables = "".join(
-        f"<table><caption>{html.escape(s.title)}</caption><thead>{line(s.head, 'th')}</thead>"
-        f"<tbody>{''.join(line(row, 'td') for row in s.rows)}</tbody></table>"
+        f'<table class="table"><caption>{html.escape(s.title)}</caption><thead>{_line(s.head, "th", " scope=col")}</thead>'
+        f"<tbody>{''.join(_line(row, 'td') for row in s.rows)}</tbody></table>"
         for s in sheets
     )
     return tables + ("<ul>" + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul>" if notes else "")
+
+
+def _line(cells: tuple[str, ...], tag: str, attribute: str = "") -> str:
+    return "<tr>" + "".join(f"<{tag}{attribute}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"

@@ -77,7 +77,8 @@ def to_html(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     """
     tables = "".join(
         f'<table class="table"><caption>{html.escape(s.title)}</caption>'
-        f"<thead>{_line(s.head, 'th', ' scope=col')}</thead><tbody>{''.join(_line(row, 'td') for row in s.rows)}</tbody></table>"
+        f"<thead>{_line(s.head, 'th', ' scope=col')}</thead>"
+        f"<tbody>{''.join(_line(row, 'td') for row in s.rows)}</tbody></table>"
         for s in sheets
     )
     return tables + ("<ul>" + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul>" if notes else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import Any
 
 import xarray as xr
@@ -103,11 +104,12 @@ def scorecard(results: Results | None = None) -> Markdown:
         results: Where results lie; default the checkout's.
 
     Returns:
-        A table; a figure without a result says so.
+        A table, and below it the numbers of each figure, folded; a figure without a result says so.
     """
-    rows = [_score(name, results) for name in FIGURES]
-    head = ("figure", "the paper's claim", "our numbers", "outcome", "made with")
-    return Markdown(table(head, rows))
+    scores = [_score(name, results) for name in FIGURES]
+    head = ("figure", "the paper's claim", "outcome", "numbers within bounds", "made with")
+    folded = "\n".join(numbers for _, numbers in scores if numbers)
+    return Markdown(f"{table(head, [row for row, _ in scores])}\n\n{folded}")
 
 
 def benchmarks(results: Results | None = None) -> Markdown:
@@ -155,18 +157,21 @@ def benchmarks(results: Results | None = None) -> Markdown:
     return Markdown(f"{table(head, rows)}{short}\n\nPage presets: {listed or 'not measured'}.\n\n{where}")
 
 
-def _score(name: str, results: Results | None) -> tuple[str, ...]:
-    """One row of the scorecard."""
+def _score(name: str, results: Results | None) -> tuple[tuple[str, ...], str]:
+    """One row of the scorecard, and its numbers as a list that unfolds."""
     shown = FIGURES[name]
     link = f"[{name}]({shown.chapter}.md)<br>{shown.source}"
     try:
         dataset, made = stored(name, results)
     except SymtheoryError:
-        return link, shown.claim, "", '<span class="verdict-open">no result yet</span>', ""
+        return (link, shown.claim, '<span class="verdict-open">no result yet</span>', "", ""), ""
     verdicts = shown.check(dataset)
-    numbers = "<br>".join(
-        f"{v.statement}: {v.residual:.3g} ({'≤' if v.holds else 'bar'} {v.tolerance:.3g})" for v in verdicts
+    numbers = "".join(
+        f"<li>{escape(v.statement)}: {v.residual:.3g} ({'≤' if v.holds else 'bar'} {v.tolerance:.3g})</li>"
+        for v in verdicts
     )
+    within = f"{sum(v.holds for v in verdicts)} of {len(verdicts)}"
+    folded = f"<details><summary>{name}: {within} numbers within bounds</summary><ul>{numbers}</ul></details>"
     outcome = _BADGE[outcome_of(verdicts)] + (f"<br>{shown.finding}" if shown.finding else "")
     seeds = made.settings.get("seeds", made.settings.get("seed"))
     several = (
@@ -174,7 +179,7 @@ def _score(name: str, results: Results | None) -> tuple[str, ...]:
     )
     where = made.device.get("name", made.device.get("kind", ""))
     how = f"{made.preset}; {where}; {made.compute_time_s:.0f} s; {several}"
-    return link, shown.claim, numbers, outcome, how
+    return (link, shown.claim, outcome, within, how), folded
 
 
 def _judgement(shown: Figure, verdicts: list[Verdict]) -> str:

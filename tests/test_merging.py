@@ -141,6 +141,30 @@ def test_a_flattened_channel_takes_all_its_pixels_along():
     same(found.model, model, draw(20, 1, 6, 6, seed=1))
 
 
+class Tied(nn.Module):
+    """One module used twice, and a second one that shares its matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.back = nn.Linear(4, 6), nn.Linear(6, 3), nn.Linear(4, 6)
+        self.back.weight = self.one.weight
+
+    def forward(self, x):
+        a, b = (self.two(torch.relu(self.one(v))) for v in (x, x.flip(-1)))
+        return a * b + self.two(torch.relu(self.back(x)))
+
+
+def test_what_is_tied_stays_tied():
+    torch.manual_seed(0)
+    model = Tied()
+    tied(model.one, (0, 3, 1))
+    tied(model.back, (0, 3, 1))
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert layer(found.model, "back").weight is layer(found.model, "one").weight
+    assert layer(found.model, "back").out_features == layer(found.model, "one").out_features == 5
+    same(found.model, model, draw(20, 4, seed=1))
+
+
 def test_what_cannot_be_merged_says_why_and_stays():
     for kind, reason in ((Folded, "does not run with fewer"), (Normed, "would change")):
         torch.manual_seed(0)

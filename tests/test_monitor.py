@@ -141,6 +141,18 @@ def test_curvatures_are_second_differences_sample_by_sample():
     torch.testing.assert_close(pairs, found.view(2, 2).mean(1))
 
 
+def test_a_probe_leaves_statistics_and_random_numbers_alone():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 2)).double()
+    x = draw(8, 3)
+    monitor = SymmetryMonitor(model, x, probe=Probe(x, lambda out: (out**2).sum(1)))
+    before = [t.clone() for t in model.buffers()], torch.get_rng_state()
+    found = monitor.look(torch.optim.SGD(model.parameters(), lr=0.1))
+    assert all(r.attraction is not None for r in found) and model.training
+    assert all(torch.equal(a, b) for a, b in zip(before[0], model.buffers(), strict=True))
+    assert torch.equal(before[1], torch.get_rng_state())
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1, 0.5])
 def test_the_exponent_is_the_rate_at_which_the_mirror_draws_near(decay):
     """Two neurons a breath apart; one step of descent changes their distance as foretold, on either side of zero."""

@@ -164,7 +164,7 @@ class _State:
                 kept = [k for k in range(value.shape[axis]) if k not in dropped]
                 value = value.index_select(axis, torch.tensor(kept, device=value.device))
             changed[name] = value
-        return _resized(model, {**self.tensors, **changed})
+        return _resized(model, changed)
 
 
 def merge_symmetric_units(
@@ -244,7 +244,7 @@ def _reduced(
         tried = _left_out(state, parts, outgoing, clusters, chosen)
         try:
             residual = distance(_run(tried.small(model).double(), inputs), wanted)
-        except (RuntimeError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
             note = Reduction(family.where, n, n, f"the network does not run with fewer: {_line(error)}")
             continue
         if residual <= tolerance:
@@ -324,26 +324,32 @@ def _clusters(
 
 
 def _resized(model: nn.Module, changed: Params) -> nn.Module:
-    """A copy of a network with tensors of other shapes, and the sizes its modules remember."""
+    """A copy of a network with tensors of other shapes, and the sizes its modules remember; what is tied stays tied."""
     smaller = copy.deepcopy(model)
     for name, value in changed.items():
         path, _, leaf = name.rpartition(".")
-        module = smaller.get_submodule(path)
-        old = getattr(module, leaf)
+        old = getattr(smaller.get_submodule(path), leaf)
+        new = value.detach().clone()
         if isinstance(old, nn.Parameter):
-            setattr(module, leaf, nn.Parameter(value.detach().clone(), requires_grad=old.requires_grad))
-        else:
-            module.register_buffer(
-                leaf, value.detach().clone(), persistent=leaf not in module._non_persistent_buffers_set
-            )
-        for kind, sizes in SIZES.items():
-            if isinstance(module, kind):
-                for attribute, (tensor, axis) in sizes.items():
-                    if tensor == leaf:
-                        setattr(module, attribute, value.shape[axis])
-        if isinstance(module, nn.modules.conv._ConvNd) and leaf == "weight" and module.groups > 1:
-            _regroup(module, old.shape)
+            new = nn.Parameter(new, requires_grad=old.requires_grad)
+        for module in smaller.modules():
+            for own in (module._parameters, module._buffers):
+                for key in [k for k, t in own.items() if t is old]:
+                    setattr(module, key, new)
+                    _resize(module, key, old.shape)
     return smaller
+
+
+def _resize(module: nn.Module, leaf: str, before: torch.Size) -> None:
+    """Sizes that a module remembers, after one of its tensors changed its shape."""
+    now = getattr(module, leaf).shape
+    for kind, sizes in SIZES.items():
+        if isinstance(module, kind):
+            for attribute, (tensor, axis) in sizes.items():
+                if tensor == leaf:
+                    setattr(module, attribute, now[axis])
+    if isinstance(module, nn.modules.conv._ConvNd) and leaf == "weight" and module.groups > 1:
+        _regroup(module, before)
 
 
 def _regroup(module: nn.modules.conv._ConvNd, before: torch.Size) -> None:

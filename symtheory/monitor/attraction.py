@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from symtheory.discover.tracing import evaluation
 from symtheory.engine.lyapunov import Lyapunov
 from symtheory.errors import SymtheoryError
 from symtheory.spec.mirror import Mirror
@@ -65,7 +66,7 @@ def curvatures(model: nn.Module, params: Params, mirror: Mirror, probe: Probe) -
     """Curvature of every sample's loss across a mirror, at the point of the mirror that is nearest.
 
     Args:
-        model: The network, run as it is, in its present mode.
+        model: The network; it is run in evaluation mode, so that nothing random happens and no statistics move.
         params: Its parameters, detached.
         mirror: The mirror.
         probe: The batch.
@@ -94,7 +95,8 @@ def curvatures(model: nn.Module, params: Params, mirror: Mirror, probe: Probe) -
     like = next(iter(params.values()))
     zero, one = torch.zeros((), device=like.device), torch.ones((), device=like.device)
     try:
-        bend: Tensor = jvp(lambda t: jvp(along, (t,), (one,))[1], (zero,), (one,))[1]
+        with evaluation(model):
+            bend: Tensor = jvp(lambda t: jvp(along, (t,), (one,))[1], (zero,), (one,))[1]
     except NotImplementedError as error:
         raise SymtheoryError(
             "a network with forward derivatives", str(error).splitlines()[0], "watch without a probe"

@@ -182,7 +182,7 @@ class SymmetryMonitor:
             return reading
         group = optimizer.param_groups[0]
         bend = curvatures(self.model, params, mirror, self.probe)
-        return replace(reading, attraction=attraction(bend, group["lr"], group.get("weight_decay", 0.0)))
+        return replace(reading, attraction=attraction(bend, float(group["lr"]), float(group.get("weight_decay", 0.0))))
 
     @property
     def share(self) -> float:

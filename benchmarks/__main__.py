@@ -1,8 +1,8 @@
 """Time each figure's sweep against the plain loop in one process; print figure, ratio, seconds, reference seconds.
 
 ``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`; ``lattices`` finds all subgroups of
-symmetric groups; ``discover`` searches two large networks for symmetries; ``page A1`` times a figure's page preset, and
-``pages`` all of them.
+symmetric groups; ``discover`` searches two large networks for symmetries; ``overhead`` is what the tools cost in a
+training step; ``page A1`` times a figure's page preset, and ``pages`` all of them.
 
 The sweep is run whole, at its paper preset. The loop is timed on slices, in turn with the sweep, and extrapolated; of
 several slices the *fastest* counts, which lowers the ratio. The slices also check that both give the same weights.
@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, discover, lattices, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, discover, lattices, overhead, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "HVP": products.bench_hvp,
     "lattices": lattices.bench_lattices,
     "discover": discover.bench_discover,
+    "overhead": overhead.bench_overhead,
     **pages.BENCHMARKS,
 }
 

@@ -76,7 +76,7 @@ def to_html(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     '<ul><li>a &lt; b</li></ul>'
     """
     tables = "".join(
-        f'<table class="table"><caption>{html.escape(s.title)}</caption>'
+        f'<table class="table dataframe"><caption>{html.escape(s.title)}</caption>'
         f"<thead>{_line(s.head, 'th', ' scope=col')}</thead>"
         f"<tbody>{''.join(_line(row, 'td') for row in s.rows)}</tbody></table>"
         for s in sheets

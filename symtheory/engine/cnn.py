@@ -1,10 +1,10 @@
-r"""The small convolutional classifier of digits: its layers, its gradient by hand, for :func:`symtheory.engine.mlp.train`.
+r"""The small convolutional classifier of digits, one network at a time, for :func:`symtheory.engine.mlp.train`.
 
-Two convolutions with kernels of 5 x 5 and 10 and 20 channels, each followed by max-pooling over 2 x 2 and ReLU, make 320
-features of an image of 28 x 28; two fully connected layers follow. The loss is the mean cross-entropy. All weights are
-views into one vector, as in :mod:`symtheory.engine.mlp`, and a static bias comes in there. On a CPU in single precision
-the convolutions are PyTorch's and pooling and gradients are compiled (:mod:`symtheory.engine.kernels_convolution`);
-elsewhere the gradient is autograd's.
+Two convolutions with kernels of 5 x 5 and 10 and 20 channels, each followed by max-pooling over 2 x 2 and ReLU, make
+320 features of an image of 28 x 28; two fully connected layers follow. The loss is the mean cross-entropy. All weights
+are views into one vector, as in :mod:`symtheory.engine.mlp`, and the static bias comes in there. On a CPU in single
+precision the convolutions are PyTorch's, while pooling and gradients are compiled
+(:mod:`symtheory.engine.kernels_convolution`); elsewhere the gradient is autograd's.
 """
 
 from __future__ import annotations

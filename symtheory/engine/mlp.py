@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from symtheory.errors import SymtheoryError
 MakeOptimizer = Callable[[Tensor], Optimizer]
 
 
+@runtime_checkable
 class Slope(Protocol):
     """The gradient of a loss for batches of one size.
 
@@ -39,6 +40,7 @@ class Slope(Protocol):
         ...
 
 
+@runtime_checkable
 class Network(Protocol):
     """What can be trained here."""
 

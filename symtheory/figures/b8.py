@@ -1,10 +1,10 @@
 r"""Figure B8 (paper B, Figure 8): a convolutional network that learns ten tasks one after another.
 
 Setting: two convolution layers (10 and 20 channels) and two fully connected layers (320 and 50 units), see
-:mod:`symtheory.engine.cnn`; MNIST with its pixels permuted nine times gives ten tasks with the original; SGD with weight
-decay 0.01, without (*vanilla*) and with (*syre*) a static bias. Measured after each task, on its test images: the
-accuracy, and the rank of the covariance of the second convolution layer's pooled output over 1000 images, 20 channels
-times 4 x 4 places in a row, that is the number of eigenvalues above $10^{-4}$ of 320.
+:mod:`symtheory.engine.cnn`; MNIST with its pixels permuted nine times gives ten tasks with the original; SGD with
+weight decay 0.01, without (*vanilla*) and with (*syre*) a static bias. Measured after each task, on its test images:
+the accuracy, and the rank of the covariance of the second convolution layer's pooled output over 1000 images, 20
+channels times 4 x 4 places in a row, that is the number of its 320 eigenvalues above $10^{-4}$.
 
 Open in the paper and chosen here: kernels of 5 x 5, pooling over 2 x 2 and ReLU (they make the 320 units); the order of
 the tasks (the original first); a batch of 64; no momentum; whether its decay is PyTorch's ``weight_decay`` (it is
@@ -165,8 +165,8 @@ def compute(shard: Shard, device: str = "cpu", load: Loader | None = None) -> xr
         load: Where the data set comes from.
 
     Returns:
-        ``accuracy`` (task) on the test images; ``recall`` (task), the mean accuracy over all tasks so far, on the images
-        that are measured; ``spectrum`` (task, place, index); ``rank`` (task, place).
+        ``accuracy`` (task) on the test images; ``recall`` (task), the mean accuracy over all tasks so far, on the
+        images that are measured; ``spectrum`` (task, place, index); ``rank`` (task, place).
     """
     images = pictures.opened(shard, load)
     train, test = pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])
@@ -203,9 +203,9 @@ class B8(Figure):
     title: ClassVar[str] = "A network that learns task after task loses its rank, without a static bias"
     source: ClassVar[str] = "Paper B, Figure 8"
     claim: ClassVar[str] = (
-        "Trained on ten permutations of MNIST one after another with weight decay 0.01, a vanilla convolutional network "
-        "loses rank from task to task and collapses completely after the sixth; with syre its rank stays nearly full and "
-        "its accuracy does not drop."
+        "Trained on ten permutations of MNIST one after another with weight decay 0.01, a vanilla convolutional "
+        "network loses rank from task to task and collapses completely after the sixth; with syre its rank stays "
+        "nearly full and its accuracy does not drop."
     )
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {

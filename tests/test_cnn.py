@@ -1,0 +1,126 @@
+"""The convolutional network: its gradient is autograd's, its training the plain loop's."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from symtheory.engine import cnn, mlp
+from symtheory.engine.images import stand_in
+from symtheory.errors import SymtheoryError
+from symtheory.spec import relative_error
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def network(shape, vector):
+    """The same as an ``nn.Module``."""
+    (w1, b1), (w2, b2), (w3, b3), (w4, b4) = shape.layers(vector)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 10, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(10, 20, 5), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(320, shape.hidden), nn.ReLU(), nn.Linear(shape.hidden, shape.classes)),
+    ).to(vector.dtype)
+    for p, value in zip(net.parameters(), (w1, b1, w2, b2, w3.T, b3, w4.T, b4), strict=True):
+        p.data = value.clone()
+    return net
+
+
+def as_vector(tensors):
+    return torch.cat([(t.T if k in (4, 6) else t).detach().reshape(-1) for k, t in enumerate(tensors)])
+
+
+def digits(count, dtype=torch.float32, seed=5):
+    """Images with a black margin, so that windows tie, and labels."""
+    data = stand_in(count, seed=seed).train
+    x = data.images.to(dtype) / 255
+    x[:, :, :9], x[:, :, :, 20:] = 0, 0
+    return x.flatten(1), data.labels
+
+
+@pytest.mark.parametrize(("dtype", "kind", "tolerance"), [
+    (torch.float32, cnn.Gradient, 3e-6), (torch.float64, cnn.AutogradGradient, 1e-13),
+])  # fmt: skip
+@pytest.mark.parametrize("shape", [cnn.Shape(), cnn.Shape(7, 3)])
+def test_the_gradient_is_autograds(shape, dtype, kind, tolerance):
+    vector = shape.start(seeded()).to(dtype)
+    slope = shape.gradient(48, vector)
+    assert type(slope) is kind
+    for k in range(3):
+        x, y = digits(48, dtype, seed=k)
+        y = y % shape.classes
+        net = network(shape, vector).double()
+        loss = nn.functional.cross_entropy(net(x.double().view(-1, 1, 28, 28)), y)
+        loss.backward()
+        slope.weights.copy_(vector)
+        with torch.no_grad():
+            assert float(slope(x, y)) == pytest.approx(loss.item(), rel=1e-6)
+        wanted = [p.grad for p in net.parameters()]
+        assert relative_error(slope.vector.double(), as_vector(wanted)) < tolerance
+        for (dw, db), (vw, vb) in zip(
+            shape.layers(slope.vector.double()), shape.layers(as_vector(wanted)), strict=True
+        ):
+            assert relative_error(dw, vw) < 10 * tolerance and relative_error(db, vb) < 10 * tolerance
+        vector = vector - 0.5 * slope.vector
+
+
+def test_pooling_takes_the_first_of_equals_as_pytorch_does():
+    z = torch.randint(-2, 2, (3, 4, 24, 24), generator=seeded()).float()
+    values, places = cnn._pooled(z)
+    wanted, index = nn.functional.max_pool2d(z, 2, return_indices=True)
+    assert torch.equal(values, wanted)
+    row, column = index // 24, index % 24
+    assert torch.equal(places.long(), 2 * (row % 2) + column % 2)
+
+
+def test_outputs_are_the_modules_with_and_without_kernels():
+    shape = cnn.Shape()
+    vector = shape.start(seeded())
+    x, y = digits(40)
+    net = network(shape, vector)
+    wanted = net(x.view(-1, 1, 28, 28))
+    pooled = net[:5](x.view(-1, 1, 28, 28))
+    for v in (vector, vector.clone().requires_grad_(True)):
+        _, second, _, logits = cnn.outputs(shape, v, x)
+        assert relative_error(second.detach(), pooled.detach()) < 1e-6
+        assert relative_error(logits.detach(), wanted.detach()) < 1e-6
+    loss, right = cnn.evaluate(shape, vector, x, y)
+    assert loss == pytest.approx(nn.functional.cross_entropy(wanted, y).item(), rel=1e-5)
+    assert right == pytest.approx(float((wanted.argmax(1) == y).double().mean()))
+
+
+@pytest.mark.parametrize("sigma0", [0.0, 0.5])
+def test_training_is_the_plain_loop(sigma0):
+    """The decay acts on the parameters without the bias, and the network is run with it."""
+    shape = cnn.Shape()
+    start = shape.start(seeded())
+    bias = sigma0 * shape.scale() * torch.randn(shape.size, generator=seeded(1))
+    x, y = digits(256)
+    make = lambda p: torch.optim.SGD([p], lr=0.1, momentum=0.5, weight_decay=0.02)  # noqa: E731
+    batches = list(zip(x.split(32), y.split(32), strict=True))
+    *_, (step, found) = mlp.train(shape, start, bias, make, batches, (0, 8))
+    free = nn.Parameter((start - bias).double())
+    moved = torch.optim.SGD([free], lr=0.1, momentum=0.5, weight_decay=0.02)
+    for a, b in batches:
+        moved.zero_grad()
+        nn.functional.cross_entropy(cnn.outputs(shape, free + bias, a.double())[-1], b).backward()
+        moved.step()
+    assert step == 8 and relative_error(found.double(), free.detach() + bias) < 1e-5
+
+
+def test_the_start_and_the_unit_are_those_of_pytorchs_layers():
+    shape = cnn.Shape()
+    fans = (25, 250, 320, 50)
+    for fan, (w, b), (u, v) in zip(fans, shape.layers(shape.start(seeded())), shape.layers(shape.scale()), strict=True):
+        assert 0.9 * fan**-0.5 < float(w.abs().max()) <= fan**-0.5 and float(b.abs().max()) <= fan**-0.5
+        assert np.unique(torch.cat([u.flatten(), v]).numpy()) == pytest.approx(fan**-0.5)
+    (w1, _), *_ = shape.layers(torch.arange(float(shape.size)))
+    assert w1[0, 0, 0, 1] == 1 and shape.size == 21840
+
+
+def test_too_little_data_is_refused():
+    shape = cnn.Shape()
+    start = shape.start(seeded())
+    with pytest.raises(SymtheoryError, match="3 batches, got 1"):
+        list(mlp.train(shape, start, 0 * start, lambda p: torch.optim.SGD([p]), [digits(8)], (3,)))

@@ -65,29 +65,39 @@ def test_the_gradient_is_autograds(shape, dtype, kind, tolerance):
         vector = vector - 0.5 * slope.vector
 
 
-def test_pooling_takes_the_first_of_equals_as_pytorch_does():
-    z = torch.randint(-2, 2, (3, 4, 24, 24), generator=seeded()).float()
-    values, places = cnn._pooled(z)
-    wanted, index = nn.functional.max_pool2d(z, 2, return_indices=True)
-    assert torch.equal(values, wanted)
-    row, column = index // 24, index % 24
-    assert torch.equal(places.long(), 2 * (row % 2) + column % 2)
+def test_features_are_the_modules_and_of_equals_the_first_counts_as_in_pytorch():
+    """Weights that are small integers, and images with few grey values: windows tie, and nothing is rounded."""
+    g = seeded()
+    shape = cnn.Shape()
+    vector = torch.randint(-1, 2, (shape.size,), generator=g).float()
+    x = torch.randint(0, 2, (20, 784), generator=g).float()
+    features = cnn.Features(20)
+    features(shape.layers(vector), x)
+    below = x.view(-1, 1, 28, 28)
+    for (w, b), found, places in zip(
+        shape.layers(vector), (features.first, features.second), features.places, strict=False
+    ):
+        z = nn.functional.conv2d(below, w, b)
+        wanted, index = nn.functional.max_pool2d(z, 2, return_indices=True)
+        below = wanted.relu()
+        assert torch.equal(found, below)
+        row, column = index // z.shape[-1], index % z.shape[-1]
+        assert torch.equal(places.long(), 2 * (row % 2) + column % 2)
 
 
-def test_outputs_are_the_modules_with_and_without_kernels():
+def test_outputs_and_scores_are_the_modules():
     shape = cnn.Shape()
     vector = shape.start(seeded())
     x, y = digits(40)
     net = network(shape, vector)
     wanted = net(x.view(-1, 1, 28, 28))
-    pooled = net[:5](x.view(-1, 1, 28, 28))
-    for v in (vector, vector.clone().requires_grad_(True)):
-        _, second, _, logits = cnn.outputs(shape, v, x)
-        assert relative_error(second.detach(), pooled.detach()) < 1e-6
-        assert relative_error(logits.detach(), wanted.detach()) < 1e-6
-    loss, right = cnn.evaluate(shape, vector, x, y)
-    assert loss == pytest.approx(nn.functional.cross_entropy(wanted, y).item(), rel=1e-5)
-    assert right == pytest.approx(float((wanted.argmax(1) == y).double().mean()))
+    _, second, _, logits = cnn.outputs(shape, vector, x)
+    assert relative_error(second, net[:5](x.view(-1, 1, 28, 28)).detach()) < 1e-6
+    assert relative_error(logits, wanted.detach()) < 1e-6
+    for v, inputs in ((vector, x), (vector.double(), x.double())):
+        loss, right = cnn.evaluate(shape, v, inputs, y)
+        assert loss == pytest.approx(nn.functional.cross_entropy(wanted, y).item(), rel=1e-5)
+        assert right == pytest.approx(float((wanted.argmax(1) == y).double().mean()))
 
 
 @pytest.mark.parametrize("sigma0", [0.0, 0.5])

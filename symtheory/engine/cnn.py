@@ -3,13 +3,14 @@ r"""The small convolutional classifier of digits, one network at a time, for :fu
 Two convolutions with kernels of 5 x 5 and 10 and 20 channels, each followed by max-pooling over 2 x 2 and ReLU, make
 320 features of an image of 28 x 28; two fully connected layers follow. The loss is the mean cross-entropy. All weights
 are views into one vector, as in :mod:`symtheory.engine.mlp`, and the static bias comes in there. On a CPU in single
-precision the convolutions are PyTorch's, while pooling and gradients are compiled
-(:mod:`symtheory.engine.kernels_convolution`); elsewhere the gradient is autograd's.
+precision the convolutions are compiled (:mod:`symtheory.engine.kernels_convolution`); elsewhere they are PyTorch's, and
+the gradient is autograd's.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from symtheory.engine import mlp
-from symtheory.engine.kernels_convolution import FIRST, KERNEL, LAST, SECOND, SIDE, STRIP, backward, pool
+from symtheory.engine.kernels_convolution import FIRST, HALF, KERNEL, LAST, SECOND, SIDE, STRIP, backward, forward
 
 #: Shapes of the kernels.
 _KERNELS = ((FIRST, 1, KERNEL, KERNEL), (SECOND, FIRST, KERNEL, KERNEL))
@@ -103,15 +104,7 @@ class Shape:
 
 def _compiled(tensor: Tensor) -> bool:
     """Whether the kernels can treat it."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and not tensor.requires_grad
-
-
-def _pooled(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest of each window, and its place there."""
-    values = torch.empty(*z.shape[:2], z.shape[2] // 2, z.shape[3] // 2)
-    places = torch.empty(values.shape, dtype=torch.uint8)
-    pool(*(t.flatten(0, 1).numpy() for t in (z.contiguous(), values, places)))
-    return values, places
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 def outputs(shape: Shape, vector: Tensor, inputs: Tensor) -> list[Tensor]:
@@ -128,10 +121,46 @@ def outputs(shape: Shape, vector: Tensor, inputs: Tensor) -> list[Tensor]:
     """
     found, h = [], inputs.view(-1, 1, SIDE, SIDE)
     for w, b in shape.layers(vector)[:2]:
-        z = functional.conv2d(h, w, b)
-        found.append(_pooled(z)[0] if _compiled(z) else functional.max_pool2d(z, 2))
+        found.append(functional.max_pool2d(functional.conv2d(h, w, b), 2))
         h = found[-1].relu()
     return [*found, *mlp.outputs(shape.head, vector[sum(_SIZES) :], h.flatten(1))]
+
+
+class Features:
+    """Both convolution layers after pooling and ReLU, for batches of one size, in single precision on a CPU.
+
+    Attributes:
+        first: Shape ``(batch, 10, 12, 12)``.
+        second: Shape ``(batch, 20, 4, 4)``.
+        places: For both, which of the four outputs in its window each is.
+
+    Args:
+        batch: Images of a batch.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.first, self.second = torch.empty(batch, FIRST, HALF, HALF), torch.empty(batch, SECOND, LAST, LAST)
+        self.places = tuple(torch.empty(h.shape, dtype=torch.uint8) for h in (self.first, self.second))
+
+    def __call__(self, layers: list[tuple[Tensor, Tensor]], inputs: Tensor) -> Tensor:
+        """Compute them.
+
+        Args:
+            layers: From :meth:`Shape.layers`.
+            inputs: Shape ``(batch, 784)``.
+
+        Returns:
+            What the fully connected layers get, shape ``(batch, 320)``; overwritten by the next call.
+        """
+        (w1, b1), (w2, b2), *_ = layers
+        at1, at2 = self.places
+        _call(forward, inputs.view(-1, SIDE, SIDE), w1, b1, w2, b2, self.first, at1, self.second, at2)
+        return self.second.flatten(1)
+
+
+def _call(kernel: Callable[..., None], *tensors: Tensor) -> None:
+    """Give tensors to a kernel as arrays."""
+    kernel(*(t.numpy() for t in tensors))
 
 
 @torch.no_grad()
@@ -147,8 +176,16 @@ def evaluate(shape: Shape, vector: Tensor, inputs: Tensor, labels: Tensor) -> tu
     Returns:
         Mean cross-entropy, and the part of the samples that is classified rightly.
     """
-    logits = torch.cat([outputs(shape, vector, part)[-1] for part in inputs.split(_CHUNK)])
+    logits = torch.cat([_logits(shape, vector, part) for part in inputs.split(_CHUNK)])
     return float(functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).double().mean())
+
+
+def _logits(shape: Shape, vector: Tensor, inputs: Tensor) -> Tensor:
+    """The last layer's output."""
+    if not _compiled(vector):
+        return outputs(shape, vector, inputs)[-1]
+    features = Features(len(inputs))(shape.layers(vector), inputs)
+    return mlp.outputs(shape.head, vector[sum(_SIZES) :], features)[-1]
 
 
 class AutogradGradient:
@@ -191,8 +228,8 @@ class Gradient:
 
     def __init__(self, shape: Shape, batch: int, like: Tensor) -> None:
         self.weights, self.vector = torch.empty(shape.size).to(like), torch.empty(shape.size).to(like)
-        self._layers, self._grads = shape.layers(self.weights)[:2], shape.layers(self.vector)[:2]
-        self._head = mlp.Gradient(shape.head, batch, like)
+        self._layers, self._grads = shape.layers(self.weights), shape.layers(self.vector)
+        self._head, self._features = mlp.Gradient(shape.head, batch, like), Features(batch)
         self._strips, self._dstrips = (torch.zeros(SECOND, KERNEL, STRIP) for _ in range(2))
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -205,18 +242,15 @@ class Gradient:
         Returns:
             The mean cross-entropy, a scalar.
         """
-        (w1, b1), (w2, b2) = self._layers
-        h1, places1 = _pooled(functional.conv2d(inputs.view(-1, 1, SIDE, SIDE), w1, b1))
-        h2, places2 = _pooled(functional.conv2d(h1.relu_(), w2, b2))
+        (w2, _), found = self._layers[1], self._features
         self._head.weights.copy_(self.weights[sum(_SIZES) :])
-        loss = self._head(h2.relu_().flatten(1), labels)
+        loss = self._head(found(self._layers, inputs), labels)
         self.vector[sum(_SIZES) :] = self._head.vector
-        errors = self._head.below().view(h2.shape)
+        errors = self._head.below().view(found.second.shape)
         _channels_last(self._strips).copy_(w2)
-        (d1, db1), (d2, db2) = self._grads
-        backward(*(t.numpy() for t in (
-            inputs, self._strips, h1, places1, h2, places2, errors, d1[:, 0], db1, self._dstrips, db2
-        )))  # fmt: skip
+        (d1, db1), (d2, db2), *_ = self._grads
+        seen = (found.first, found.places[0], found.second, found.places[1])
+        _call(backward, inputs.view(-1, SIDE, SIDE), self._strips, *seen, errors, d1, db1, self._dstrips, db2)
         d2.copy_(_channels_last(self._dstrips))
         return loss
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -138,22 +139,21 @@ def trained(shard: Shard, x: Tensor, y: Tensor, classes: int) -> Iterator[tuple[
     start = shape.start(torch.Generator().manual_seed(seed)).to(x.device)
     noise = torch.randn(shape.size, generator=torch.Generator().manual_seed(seed + 10_000))
     bias = (shard["sigma0"] * shape.scale() * noise).to(x.device)
-    orders = permutations(shard["tasks"], x.shape[1], seed)
+    orders = [order.to(x.device) for order in permutations(shard["tasks"], x.shape[1], seed)]
     steps = shard["epochs"] * (len(y) // shard["batch"])
 
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
         g = torch.Generator().manual_seed(seed + 20_000)
         for order in orders:
-            endless = pictures.batches(x[:, order.to(x.device)], y, shard["batch"], g)
-            for _ in range(steps):
-                yield next(endless)
+            for images, labels in islice(pictures.batches(x, y, shard["batch"], g), steps):
+                yield images.index_select(1, order), labels
 
     def make(p: Tensor) -> torch.optim.Optimizer:
         return torch.optim.SGD([p], lr=shard["lr"], weight_decay=shard["decay"], fused=True)
 
     ends = [steps * (k + 1) for k in range(len(orders))]
     for order, (_, vector) in zip(orders, mlp.train(shape, start, bias, make, stream(), ends), strict=True):
-        yield shape, order.to(x.device), vector
+        yield shape, order, vector
 
 
 def compute(shard: Shard, device: str = "cpu", load: Loader | None = None) -> xr.Dataset:

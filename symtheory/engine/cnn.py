@@ -140,7 +140,7 @@ class Features:
 
     def __init__(self, batch: int) -> None:
         self.first, self.second = torch.empty(batch, FIRST, HALF, HALF), torch.empty(batch, SECOND, LAST, LAST)
-        self.places = tuple(torch.empty(h.shape, dtype=torch.uint8) for h in (self.first, self.second))
+        self.places = tuple(torch.empty(h.shape, dtype=torch.int32) for h in (self.first, self.second))
 
     def __call__(self, layers: list[tuple[Tensor, Tensor]], inputs: Tensor) -> Tensor:
         """Compute them.

@@ -1,9 +1,10 @@
 r"""Compiled CPU kernels for two convolution layers, each with max-pooling and ReLU, and for their gradients.
 
 An image is treated whole before the next, to stay in the fastest cache. A plane is kept as five copies, each shifted by
-one more column, so that all products run along contiguous memory; five channels at a time share what is loaded. Going
-back is cheap because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be
-reassociated (``fastmath``): results agree with PyTorch's to rounding, not to the bit.
+one more column, so that all products run along contiguous memory; five channels at a time share what is loaded. A row
+holds its even columns first and then the odd ones, so that pooling runs along contiguous memory too. Going back is cheap
+because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be reassociated
+(``fastmath``): results agree with PyTorch's to rounding, not to the bit.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ _ROW = HALF * FIRST + STRIP - KERNEL * FIRST
 
 @numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _shift(plane, side, width, shifted):
-    """Copies of the columns from 0, 1, ... 4 on."""
+def _shift(plane, side, half, shifted):
+    """Copies of the columns from 0, 1, ... 4 on, in each row the even ones and then the odd ones."""
     for b in range(KERNEL):
         for y in range(side):
-            for x in range(width):
-                shifted[b, y * width + x] = plane[y, x + b]
+            even, odd = shifted[b, 2 * y * half :], shifted[b, (2 * y + 1) * half :]
+            for x in range(half):
+                even[x] = plane[y, 2 * x + b]
+                odd[x] = plane[y, 2 * x + b + 1]
 
 
 @numba.njit(**OPTIONS)
@@ -62,15 +65,17 @@ def _convolve(shifted, width, count, w, c, d, out):
 
 @numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _pool(plane, width, values, places):
+def _pool(plane, half, values, places):
     """Largest of each window, not below 0, and its place in the window in reading order: the first of equals."""
-    for y in range(width // 2):
-        for x in range(width // 2):
-            i = 2 * (y * width + x)
-            a, b, c, d = plane[i], plane[i + 1], plane[i + width], plane[i + width + 1]
-            top, bottom = max(a, b), max(c, d)
-            values[y, x] = max(max(top, bottom), np.float32(0))
-            places[y, x] = 2 + (d > c) if bottom > top else np.int64(b > a)
+    one, two, three = np.int32(1), np.int32(2), np.int32(3)
+    for y in range(half):
+        at = 4 * y * half
+        a, b, c, d = plane[at:], plane[at + half :], plane[at + 2 * half :], plane[at + 3 * half :]
+        for x in range(half):
+            top, bottom = max(a[x], b[x]), max(c[x], d[x])
+            above, below = one if b[x] > a[x] else np.int32(0), three if d[x] > c[x] else two
+            values[y, x] = max(top, bottom, np.float32(0))
+            places[y, x] = below if bottom > top else above
 
 
 @numba.njit(**OPTIONS)
@@ -92,21 +97,21 @@ def forward(images, w1, b1, w2, b2, h1, places1, h2, places2):
     image, planes = np.empty((KERNEL, SIDE * WIDE), np.float32), np.empty((FIRST, KERNEL, HALF * NARROW), np.float32)
     wide, narrow = np.empty((5, WIDE * WIDE), np.float32), np.empty((5, NARROW * NARROW), np.float32)
     for n in range(len(images)):
-        _shift(images[n], SIDE, WIDE, image)
+        _shift(images[n], SIDE, HALF, image)
         for c in range(0, FIRST, 5):
             for k in range(5):
                 wide[k] = b1[c + k]
             _convolve(image, WIDE, WIDE * WIDE, w1, c, 0, wide)
             for k in range(5):
-                _pool(wide[k], WIDE, h1[n, c + k], places1[n, c + k])
-                _shift(h1[n, c + k], HALF, NARROW, planes[c + k])
+                _pool(wide[k], HALF, h1[n, c + k], places1[n, c + k])
+                _shift(h1[n, c + k], HALF, LAST, planes[c + k])
         for c in range(0, SECOND, 5):
             for k in range(5):
                 narrow[k] = b2[c + k]
             for d in range(FIRST):
                 _convolve(planes[d], NARROW, NARROW * NARROW, w2, c, d, narrow)
             for k in range(5):
-                _pool(narrow[k], NARROW, h2[n, c + k], places2[n, c + k])
+                _pool(narrow[k], LAST, h2[n, c + k], places2[n, c + k])
 
 
 @numba.njit(**OPTIONS)
@@ -131,7 +136,7 @@ def backward(images, w2, h1, places1, h2, places2, errors, d1, db1, d2, db2):
     seen, below = np.zeros((HALF, _ROW), np.float32), np.empty((HALF, _ROW), np.float32)
     d1[:], db1[:], d2[:], db2[:] = 0, 0, 0, 0
     for n in range(len(images)):
-        _shift(images[n], SIDE, WIDE, image)
+        _shift(images[n], SIDE, HALF, image)
         below[:] = 0
         for c in range(FIRST):
             for y in range(HALF):
@@ -155,9 +160,9 @@ def backward(images, w2, h1, places1, h2, places2, errors, d1, db1, d2, db2):
             for y in range(HALF):
                 for x in range(HALF):
                     if h1[n, c, y, x] > 0:
-                        error, place = below[y, x * FIRST + c], places1[n, c, y, x]
+                        error = below[y, x * FIRST + c]
                         db1[c] += error
-                        wide[(2 * y + place // 2) * WIDE + 2 * x + place % 2] = error
+                        wide[(4 * y + places1[n, c, y, x]) * HALF + x] = error
             for a in range(KERNEL):
                 at = a * WIDE
                 s0, s1, s2, s3, s4 = image[0, at:], image[1, at:], image[2, at:], image[3, at:], image[4, at:]

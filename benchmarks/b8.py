@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.timing import Timing, timed
 from symtheory.engine import cnn
 from symtheory.engine.images import Split, shuffled
-from symtheory.figures import b8, pictures
+from symtheory.figures import b8, continual, pictures
 from symtheory.figures.base import Shard
 from symtheory.lab.data import load
 from symtheory.spec.numerics import relative_error
@@ -107,7 +107,7 @@ def bench_b8(repeats: int = 3, samples: int = 60_000, compared: int = 1280) -> T
     split, part = pictures.part(images.train, samples), pictures.part(images.train, compared)
 
     def ours(data: Split) -> Tensor:
-        return next(b8.trained(shard, data.flat(), data.labels, images.classes))[-1]
+        return next(continual.trained(shard, data.flat(), data.labels, images.classes))[-1]
 
     torch.set_num_threads(1)
     error = float(relative_error(ours(part), loop(shard, part)))

@@ -2,8 +2,8 @@ r"""Compiled CPU kernels for two convolution layers, each with max-pooling and R
 
 An image is treated whole before the next, to stay in the fastest cache. A plane is kept as five copies, each shifted by
 one more column, so that all products run along contiguous memory; five channels at a time share what is loaded. A row
-holds its even columns first and then the odd ones, so that pooling runs along contiguous memory too. Going back is cheap
-because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be reassociated
+holds its even columns first and then the odd ones, so that pooling runs along contiguous memory too. Going back is
+cheap because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be reassociated
 (``fastmath``): results agree with PyTorch's to rounding, not to the bit.
 """
 

@@ -64,7 +64,7 @@ def plot_variants(result: xr.Dataset, ax: Axes, dim: str) -> Axes:
     """
     for model, color in _COLORS.items():
         for value, line in zip(result[dim].values.tolist(), _LINES, strict=False):
-            curve = result[f"{dim}_accuracy"].sel({"model": model, dim: value}).mean("seed")
+            curve = result[f"{dim}_accuracy"].sel({"model": model, dim: value})
             label = f"{model}, {'rate ' if dim == 'lr' else ''}{value:g}{' epochs' if dim == 'epochs' else ''}"
             ax.plot(curve["task"], curve, linestyle=line, marker=".", color=color, label=label)
     return _frame(ax, "test accuracy")

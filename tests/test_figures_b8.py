@@ -15,6 +15,7 @@ from symtheory.figures import b8, continual, pictures
 from symtheory.lab.executors import ProcessPool, Serial
 from symtheory.lab.store import Store
 from symtheory.plots.b8 import figure_b8
+from symtheory.spec import relative_error
 
 FIGURE = b8.B8()
 SMALL = b8.Settings(
@@ -35,7 +36,10 @@ def test_the_smoke_run_bears_out_the_claim_and_can_be_drawn(smoke):
 
 @pytest.mark.parametrize("sigma0", [0.0, 0.7])
 def test_a_network_is_the_plain_loops(sigma0):
-    """Double precision and autograd on weights with a fixed bias added; the decay acts on the others."""
+    """Double precision and autograd on weights with a fixed bias added; the decay acts on the others.
+
+    Later, two outputs in a window may be equal but for rounding, and the gradient then goes to the other one.
+    """
     (shard,) = pictures.with_origin([SMALL.shard(3, sigma0, 0.1, 2)], None)
     found, data = continual.compute(shard), stand_in()
     x, seen = (s.images.reshape(-1, 784).double() / 255 for s in (data.train, data.test))
@@ -58,7 +62,7 @@ def test_a_network_is_the_plain_loops(sigma0):
             logits = cnn.outputs(shape, free + bias, x[index][:, pixels])[-1]
             nn.functional.cross_entropy(logits, data.train.labels[index]).backward()
             moved.step()
-        assert torch.allclose(vector.double(), free.detach() + bias, atol=1e-4)
+        assert relative_error(vector.double(), free.detach() + bias) < (1e-2 if task else 1e-6)
         kept.append(pixels)
         z = cnn.outputs(shape, vector, seen[:60, pixels].float())[1].flatten(1).double().numpy()
         for place, h in zip(continual.PLACES, (z, z.clip(min=0)), strict=True):
@@ -121,7 +125,7 @@ def test_only_smoke_uses_made_up_images():
 
 def test_the_networks_of_the_other_panels_are_not_trained_twice():
     shards = [json.dumps(s, sort_keys=True) for s in FIGURE.shards(FIGURE.presets["paper"])]
-    assert len(shards) == 18 and len(set(shards)) == 14
+    assert len(shards) == 16 and len(set(shards)) == 12
 
 
 BAD = {

@@ -66,7 +66,7 @@ class Settings(Config):
     decay: float = 1e-2
     sigma0: float = 1.0
     seeds: tuple[int, ...] = (0, 1, 2)
-    lrs: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
+    lrs: tuple[float, ...] = (0.1, 0.2, 0.4)
     passes: tuple[int, ...] = (1, 2)
 
     def __post_init__(self) -> None:
@@ -214,6 +214,6 @@ class B8(Figure):
         ]  # fmt: skip
 
 
-def _joined(parts: Iterator[xr.Dataset], dim: str, values: Sequence[float | str]) -> xr.Dataset:
+def _joined(parts: Iterator[xr.Dataset], dim: str, values: Sequence[float | int | str]) -> xr.Dataset:
     """The next networks, one a value."""
     return xr.concat([next(parts) for _ in values], dim=dim).assign_coords({dim: list(values)})

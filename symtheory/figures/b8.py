@@ -68,7 +68,7 @@ class Settings(Config):
     decay: float = 1e-2
     sigma0: float = 1.0
     seeds: tuple[int, ...] = (0, 1, 2)
-    lrs: tuple[float, ...] = (0.1, 0.2, 0.4)
+    lrs: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4)
     passes: tuple[int, ...] = (1, 2)
 
     def __post_init__(self) -> None:

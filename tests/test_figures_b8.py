@@ -123,6 +123,31 @@ def test_only_smoke_uses_made_up_images():
     assert {k: p.data for k, p in FIGURE.presets.items()} == {"smoke": "stand-in", "page": "mnist", "paper": "mnist"}
 
 
+def test_results_follow_the_order_of_the_shards():
+    """Every network lands at the coordinates it was trained for."""
+
+    class Echo:
+        def map(self, figure_id, function, shards):
+            return [
+                xr.Dataset({
+                    "accuracy": ("task", [1e4 * s["seed"] + 1e3 * s["sigma0"] + s["lr"] + 10 * s["epochs"]]),
+                    "recall": ("task", [0.0]), "rank": (("task", "place"), [[0]]),
+                    "spectrum": (("task", "place", "index"), [[[0.0]]]),
+                }) for s in shards
+            ]  # fmt: skip
+
+    config = SMALL.with_changes(seeds=(3, 4), lrs=(0.05, 0.1), passes=(1, 2), sigma0=0.5)
+    found = FIGURE.run(config, executor=Echo())
+    for k, seed in enumerate(config.seeds):
+        assert found["accuracy"][k].sel(model="syre") == 1e4 * seed + 500 + 0.1 + 10
+        assert found["accuracy"][k].sel(model="vanilla") == 1e4 * seed + 0.1 + 10
+    for model, size in (("vanilla", 0.0), ("syre", 500)):
+        for lr in config.lrs:
+            assert found["lr_accuracy"].sel(model=model, lr=lr) == 3e4 + size + lr + 10
+        for n in config.passes:
+            assert found["epochs_accuracy"].sel(model=model, epochs=n) == 3e4 + size + 0.1 + 10 * n
+
+
 def test_the_networks_of_the_other_panels_are_not_trained_twice():
     shards = [json.dumps(s, sort_keys=True) for s in FIGURE.shards(FIGURE.presets["paper"])]
     assert len(shards) == 18 and len(set(shards)) == 14

@@ -8,11 +8,13 @@ import torch
 import xarray as xr
 from torch import nn
 
+from symtheory import gallery
 from symtheory.engine import cnn
 from symtheory.engine.images import shuffled, stand_in
 from symtheory.errors import SymtheoryError
 from symtheory.figures import b8, continual, pictures
 from symtheory.lab.executors import ProcessPool, Serial
+from symtheory.lab.results import Results
 from symtheory.lab.store import Store
 from symtheory.plots.b8 import figure_b8
 from symtheory.spec import relative_error
@@ -104,7 +106,7 @@ FAKES = {
     "any task: largest shortfall": {"rank": {"model": "syre", "task": 2}},
     "after the last task: vanilla's test": {"accuracy": {"model": "vanilla", "task": 6}},
     "largest drop of syre's": {"accuracy": {"model": "syre", "task": 4}},
-    "share of tasks": {"accuracy": {"model": "vanilla"}},
+    "worst seed": {"accuracy": {"model": "vanilla"}},
 }
 
 
@@ -117,6 +119,29 @@ def test_every_verdict_can_fail(smoke, statement):
     wrong[name].loc[where] = low if where["model"] == "syre" else high
     failed = [v.statement for v in FIGURE.check(wrong) if not v.holds]
     assert any(statement in s for s in failed)
+
+
+def test_one_seed_that_does_not_collapse_is_not_averaged_away(smoke):
+    two = xr.concat([smoke, smoke], dim="seed", data_vars="minimal", coords="minimal", compat="override")
+    two["accuracy"][1].loc[{"model": "vanilla"}] = 0.9
+    assert any("worst seed" in v.statement for v in FIGURE.check(two) if not v.holds)
+
+
+def test_the_finding_and_the_page_say_what_the_committed_result_says():
+    result, _ = Results(gallery.default_root()).load("B8", "paper")
+    above = result["accuracy"] > 0.2
+    assert above.sel(model="vanilla").sum("task").values.tolist() == [6, 2, 10]
+    before = result["rank"].sel(place="before activation")
+    assert (before.sel(model="syre") == 320).all() and above.sel(model="syre").all()
+    assert (before.sel(model="vanilla", task=10) < 0.6 * before.sel(model="vanilla", task=1)).all()
+    lr = result["lr_accuracy"].sel(model="vanilla") > 0.2
+    assert lr.sum("task").sel(lr=[0.1, 0.2]).values.tolist() == [10, 10] and not bool(lr.sel(lr=0.3, task=9))
+    assert int((result["epochs_accuracy"].sel(model="vanilla", epochs=2) > 0.2).sum()) == 3
+    for name in ("lr", "epochs"):
+        assert float(result[f"{name}_accuracy"].sel(model="syre").min()) > 0.7
+        assert int(result[f"{name}_rank"].sel(model="syre", place="before activation").min()) == 320
+    assert 0.7 < float(result["accuracy"].sel(model="syre")[:, 1:].min()) < 0.78
+    assert (result["recall"].sel(task=10) < 0.3).all()
 
 
 def test_only_smoke_uses_made_up_images():

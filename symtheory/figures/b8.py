@@ -175,7 +175,7 @@ class B8(Figure):
         return pictures.named(result, shards)
 
     def check(self, result: xr.Dataset) -> list[Verdict]:
-        """The claim as numbers, mean over seeds.
+        """The claim as numbers, mean over seeds, but for the time of the collapse, which every seed has to meet.
 
         Args:
             result: From :meth:`run`.
@@ -187,8 +187,8 @@ class B8(Figure):
         test = result["accuracy"].mean("seed")
         ranks = {m: rank.sel(model=m).values for m in MODELS}
         tests = {m: test.sel(model=m).values for m in MODELS}
-        above = result["accuracy"] > GUESS + 0.1
-        learned = {m: float(above.sel(model=m).mean()) for m in MODELS}
+        learned = (result["accuracy"] > GUESS + 0.1).mean("task")
+        misses = {m: abs(learned.sel(model=m) - SIXTH).values.tolist() for m in MODELS}
         # the first permuted task is the first of its kind: convolutions fit the original better
         drops = {m: float(tests[m][1] - tests[m][1:].min()) for m in MODELS}
         return [
@@ -205,8 +205,8 @@ class B8(Figure):
                 max(0.0, float((ranks["vanilla"][1:] - ranks["vanilla"][:-1]).max())), 0.05,
             ),
             Verdict(
-                "distance of the share of tasks that vanilla learns from six in ten (control: syre's)",
-                abs(learned["vanilla"] - SIXTH), 0.2, control=abs(learned["syre"] - SIXTH), factor=1.5,
+                "worst seed: distance of the share of tasks that vanilla learns from six in ten (control: syre's best)",
+                max(misses["vanilla"]), 0.2, control=min(misses["syre"]), factor=1.5,
             ),
             Verdict(
                 "any task: largest shortfall of syre's rank from the full one, over that (control: vanilla's)",

@@ -13,7 +13,7 @@ _LINES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 5)))
 
 
 def plot_accuracy(result: xr.Dataset, ax: Axes) -> Axes:
-    """Test accuracy after each task, on it solid and on all so far dashed.
+    """Test accuracy after each task: on it solid, one line a seed; on all so far dashed, mean over seeds.
 
     Args:
         result: From :class:`symtheory.figures.b8.B8`.
@@ -23,16 +23,14 @@ def plot_accuracy(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     for model, color in _COLORS.items():
-        for name, label, line in (("accuracy", "this task", "-"), ("recall", "all so far", "--")):
-            curve = result[name].sel(model=model)
-            ax.fill_between(curve["task"], curve.min("seed"), curve.max("seed"), color=color, alpha=0.18, linewidth=0)
-            ax.plot(curve["task"], curve.mean("seed"), linestyle=line, marker=".", color=color,
-                    label=f"{model}, {label}")  # fmt: skip
+        _seeds(ax, result["accuracy"].sel(model=model), color, f"{model}, this task")
+        mean = result["recall"].sel(model=model).mean("seed")
+        ax.plot(mean["task"], mean, "--", color=color, linewidth=1, label=f"{model}, all so far")
     return _frame(ax, "test accuracy")
 
 
 def plot_rank(result: xr.Dataset, ax: Axes) -> Axes:
-    """Rank after each task, before the activation solid and after it dashed.
+    """Rank after each task: before the activation solid, one line a seed; after it dashed, mean over seeds.
 
     Args:
         result: From :class:`symtheory.figures.b8.B8`.
@@ -42,11 +40,10 @@ def plot_rank(result: xr.Dataset, ax: Axes) -> Axes:
         The axes.
     """
     for model, color in _COLORS.items():
-        for place, line in (("before activation", "-"), ("after activation", "--")):
-            curve = result["rank"].sel(model=model, place=place)
-            ax.fill_between(curve["task"], curve.min("seed"), curve.max("seed"), color=color, alpha=0.18, linewidth=0)
-            ax.plot(curve["task"], curve.mean("seed"), linestyle=line, marker=".", color=color,
-                    label=f"{model}, {place}")  # fmt: skip
+        rank = result["rank"].sel(model=model)
+        _seeds(ax, rank.sel(place="before activation"), color, f"{model}, before activation")
+        mean = rank.sel(place="after activation").mean("seed")
+        ax.plot(mean["task"], mean, "--", color=color, linewidth=1, label=f"{model}, after activation")
     ax.set(xlabel="task", ylabel="rank", ylim=(0, 1.03 * result.sizes["index"]))
     return ax
 
@@ -65,7 +62,7 @@ def plot_variants(result: xr.Dataset, ax: Axes, dim: str) -> Axes:
     for model, color in _COLORS.items():
         for value, line in zip(result[dim].values.tolist(), _LINES, strict=False):
             curve = result[f"{dim}_accuracy"].sel({"model": model, dim: value})
-            label = f"{model}, {'rate ' if dim == 'lr' else ''}{value:g}{' epochs' if dim == 'epochs' else ''}"
+            label = f"{model}, rate {value:g}" if dim == "lr" else f"{model}, {value} epoch{'s' * (value > 1)}"
             ax.plot(curve["task"], curve, linestyle=line, marker=".", color=color, label=label)
     return _frame(ax, "test accuracy")
 
@@ -89,6 +86,13 @@ def figure_b8(result: xr.Dataset) -> Figure:
         for ax in figure.axes:
             ax.legend(loc="best", fontsize=7.5)
     return figure
+
+
+def _seeds(ax: Axes, curves: xr.DataArray, color: str, label: str) -> None:
+    """One line a seed, told apart by their marks."""
+    for k, seed in enumerate(curves["seed"].values):
+        curve = curves.sel(seed=seed)
+        ax.plot(curve["task"], curve, marker="osD^v"[k % 5], markersize=3, color=color, label="" if k else label)
 
 
 def _frame(ax: Axes, label: str) -> Axes:

@@ -133,6 +133,8 @@ def test_the_finding_and_the_page_say_what_the_committed_result_says():
     assert above.sel(model="vanilla").sum("task").values.tolist() == [6, 2, 10]
     before = result["rank"].sel(place="before activation")
     assert (before.sel(model="syre") == 320).all() and above.sel(model="syre").all()
+    after = result["rank"].sel(place="after activation", model="syre").mean("seed")
+    assert 220 < float(after.min()) < 240 and 300 < float(after.max()) < 310
     assert (before.sel(model="vanilla", task=10) < 0.6 * before.sel(model="vanilla", task=1)).all()
     lr = result["lr_accuracy"].sel(model="vanilla") > 0.2
     assert lr.sum("task").sel(lr=[0.1, 0.2]).values.tolist() == [10, 10] and not bool(lr.sel(lr=0.3, task=9))

@@ -112,8 +112,9 @@ class B8(Figure):
     chapter: ClassVar[str] = "syre_bounds"
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
-        "Vanilla's rank falls in every seed and syre's stays full, but whether and when vanilla collapses depends on "
-        "the learning rate and, at one rate, on the seed: after the sixth task, after the second, or not within ten."
+        "Vanilla's rank falls in every seed and syre's, before the activation, stays full; but whether and when "
+        "vanilla collapses depends on the learning rate and, at one rate, on the seed: after the sixth task, after the "
+        "second, or not within ten."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, discover, lattices, overhead, pages, products, report
+from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, b8, discover, lattices, overhead, pages, products, report
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "B3c": b3c.bench_b3c,
     "B4": b4.bench_b4,
     "B5": b5.bench_b5,
+    "B8": b8.bench_b8,
     "HVP": products.bench_hvp,
     "lattices": lattices.bench_lattices,
     "discover": discover.bench_discover,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +21,32 @@ from symtheory.errors import SymtheoryError
 
 #: One parameter to an optimiser of it.
 MakeOptimizer = Callable[[Tensor], Optimizer]
+
+
+@runtime_checkable
+class Slope(Protocol):
+    """The gradient of a loss for batches of one size.
+
+    Attributes:
+        weights: Where it is to be taken, shape ``(size,)``.
+        vector: Where it is put, of the same shape.
+    """
+
+    weights: Tensor
+    vector: Tensor
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Put the gradient into ``vector``, and return the loss."""
+        ...
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What can be trained here."""
+
+    def gradient(self, batch: int, like: Tensor) -> Slope:
+        """The gradient for batches of one size, with the type and on the device of ``like``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -85,6 +112,18 @@ class Shape:
             w.mul_(len(w) ** -0.5)
             b.mul_(len(w) ** -0.5)
         return vector
+
+    def gradient(self, batch: int, like: Tensor) -> Gradient:
+        """What :func:`train` needs.
+
+        Args:
+            batch: Samples of a batch.
+            like: Any tensor of the type and on the device to compute with.
+
+        Returns:
+            The gradient by hand.
+        """
+        return Gradient(self, batch, like)
 
 
 def outputs(shape: Shape, vector: Tensor, inputs: Tensor) -> list[Tensor]:
@@ -169,10 +208,18 @@ class Gradient:
                 error.mul_(torch.sign(below))  # what relu let through is positive
         return loss
 
+    def below(self) -> Tensor:
+        """Gradient of the last call by its inputs, for what lies below them.
+
+        Returns:
+            Shape ``(batch, inputs)``.
+        """
+        return torch.mm(self._errors[0], self._layers[0][0].T)
+
 
 @torch.no_grad()
 def train(
-    shape: Shape,
+    shape: Network,
     start: Tensor,
     bias: Tensor,
     optimizer: MakeOptimizer,
@@ -182,7 +229,7 @@ def train(
     """Train one network.
 
     Args:
-        shape: Layers.
+        shape: The network: :class:`Shape`, or that of another module.
         start: Parameters that are run at the start, shape ``(size,)``; not modified.
         bias: Static bias; zeros for a plain network.
         optimizer: Makes the optimiser; its ``weight_decay`` acts on the parameters less the bias.
@@ -203,7 +250,7 @@ def train(
     step = 0
     for step, (x, y) in enumerate(batches, start=1):
         if slope is None:
-            slope = Gradient(shape, len(y), start)
+            slope = shape.gradient(len(y), start)
             free.grad = slope.vector
         torch.add(free.detach(), bias, out=slope.weights)
         slope(x, y)

@@ -111,7 +111,8 @@ def batches(inputs: Tensor, labels: Tensor, size: int, generator: torch.Generato
     """
     while True:
         for index in shuffled(len(labels), size, generator):
-            yield inputs[index.to(labels.device)], labels[index.to(labels.device)]
+            there = index.to(labels.device)
+            yield inputs.index_select(0, there), labels.index_select(0, there)
 
 
 def part(split: Split, count: int) -> Split:

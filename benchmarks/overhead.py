@@ -72,8 +72,8 @@ def bench_overhead(pairs: int = 15) -> list[Timing]:
     """
     g = torch.Generator().manual_seed(0)
     cases = {
-        "MLP": (perceptron, torch.randn(64, 784, generator=g), 400),
-        "ResNet18": (resnet18, torch.randn(8, 3, 64, 64, generator=g), 8),
+        "MLP": (perceptron, torch.randn(64, 784, generator=g), 200),
+        "ResNet18": (resnet18, torch.randn(8, 3, 64, 64, generator=g), 3),
     }
     found = []
     for name, (build, x, block) in cases.items():

@@ -150,16 +150,32 @@ class AnchoredDecay:
                 )
             if not live:
                 continue
+            grads = [p.grad for p in live if p.grad is not None]
+            if not self.decoupled and any(g.is_sparse for g in grads):
+                raise SymtheoryError("dense gradients", "sparse ones", "use sparse=False in the embedding")
+            self._decay(group, live, grads)
+
+    def _decay(self, group: dict[str, Any], live: list[Tensor], grads: list[Tensor]) -> None:
+        """One pass over memory where one is enough, as the optimiser's own decay takes."""
+        many: Any = torch  # its optimisers use these, too
+        add, lerp = many._foreach_add_, many._foreach_lerp_
+        sign = -1 if group.get("maximize", False) else 1
+        anchors = [self._anchors[id(p)] for p in live]
+        if self._stretch is not None:
             pulls = [self._pull(p) for p in live]
             if self.decoupled:
-                for p, pull in zip(live, pulls, strict=True):
-                    p.sub_(pull * (2 * self.gamma * group["lr"]))
+                add(live, pulls, alpha=-2 * self.gamma * float(group["lr"]))
             else:
-                if any(p.grad.is_sparse for p in live):
-                    raise SymtheoryError("dense gradients", "sparse ones", "use sparse=False in the embedding")
-                sign = -1 if group.get("maximize", False) else 1
-                for p, pull in zip(live, pulls, strict=True):
-                    p.grad.add_(pull, alpha=2 * sign * self.gamma)
+                add(grads, pulls, alpha=2 * sign * self.gamma)
+        elif self.decoupled or self._plain_sgd(group):
+            lerp(live, anchors, 2 * self.gamma * float(group["lr"]))
+        else:
+            add(grads, live, alpha=2 * sign * self.gamma)
+            add(grads, anchors, alpha=-2 * sign * self.gamma)
+
+    def _plain_sgd(self, group: dict[str, Any]) -> bool:
+        """Without momentum it makes no difference whether the gradient or the parameter is changed."""
+        return type(self._optimizer) is torch.optim.SGD and not group["momentum"] and not group["maximize"]
 
     def _write(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         del optimizer

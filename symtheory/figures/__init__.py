@@ -14,6 +14,8 @@ from symtheory.figures.b2 import B2
 from symtheory.figures.b3a import B3a
 from symtheory.figures.b3c import B3c
 from symtheory.figures.b4 import B4
+from symtheory.figures.b6 import B6
+from symtheory.figures.b7 import B7
 from symtheory.figures.b10 import B10
 from symtheory.figures.base import Figure
 from symtheory.figures.c1 import C1
@@ -28,7 +30,7 @@ from symtheory.figures.c8 import C8
 
 _ALL: tuple[Figure, ...] = (
     *(A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10()),
-    *(B1(), B2(), B3a(), B3c(), B4(), B10()),
+    *(B1(), B2(), B3a(), B3c(), B4(), B6(), B7(), B10()),
     *(C1(), C2(), C3(), C4(), C5(), C6(), C6c(), C7(), C8()),
 )
 

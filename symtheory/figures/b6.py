@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import xarray as xr
 
@@ -23,6 +23,12 @@ from symtheory.spec.verdict import Verdict
 MODELS = ("vanilla", "decay", "syre")
 #: From here on the claim speaks of collapse.
 LARGE = 5.0
+#: What the presets of both figures share.
+SMOKE: dict[str, Any] = {
+    **{"data": pictures.MADE_UP, "measured": 128, "hidden": 64, "latent": 64, "sigma0": 2.0, "seeds": (0,)},
+    **{"epochs": 220, "batch": 128, "lr": 1e-2},
+}
+PAGE: dict[str, Any] = {"hidden": 100, "latent": 100, "tested": 2000, "epochs": 5, "seeds": (0,)}
 #: What stays with the single networks.
 _OWN = ("image", "picture")
 
@@ -60,13 +66,10 @@ class B6(Figure):
     )
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {
-        "smoke": Settings(
-            data=pictures.MADE_UP, measured=128, hidden=24, latent=16, epochs=80, batch=16, lr=3e-3, seeds=(0,),
-            betas=(0.5, 10.0), decays=(0.0, 1000.0),
-        ),
-        "page": Settings(samples=10_000, tested=2000, epochs=10, seeds=(0,), betas=(1.0, 10.0), decays=(0.0, 1000.0)),
+        "smoke": Settings(**SMOKE, betas=(5.0,), decays=(0.0, 1000.0)),
+        "page": Settings(**PAGE, betas=(1.0, 10.0), decays=(0.0, 1000.0)),
         "paper": Settings(),
-    }  # fmt: skip
+    }
 
     def shards(self, config: Settings) -> list[Shard]:
         """One shard per seed, model and beta, or decay.
@@ -147,7 +150,7 @@ class B6(Figure):
                 ),
                 Verdict(
                     f"beta {beta:g}: syre's reconstruction loss over vanilla's (control: that of decay alone)",
-                    loss["syre"] / loss["vanilla"], 0.8, control=loss["decay"] / loss["vanilla"], factor=1.1,
+                    loss["syre"] / loss["vanilla"], 0.85, control=loss["decay"] / loss["vanilla"], factor=1.1,
                 ),
             ]  # fmt: skip
         losses = result["decay_reconstruction"].mean("seed")
@@ -157,7 +160,7 @@ class B6(Figure):
             Verdict(
                 "largest beta: syre's reconstruction loss with decay over that without (control: the latter over "
                 "vanilla's)",
-                full / bare, 0.8, control=bare / vanilla, factor=1.1,
+                full / bare, 0.85, control=bare / vanilla, factor=1.1,
             )
         )  # fmt: skip
         return verdicts

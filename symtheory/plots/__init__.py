@@ -18,6 +18,7 @@ from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
+from symtheory.plots.b6 import figure_b6, figure_b7
 from symtheory.plots.c1 import figure_c1
 from symtheory.plots.c2 import figure_c2
 from symtheory.plots.c3 import figure_c3
@@ -45,6 +46,8 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B3a": figure_b3a,
     "B3c": figure_b3c,
     "B4": figure_b4,
+    "B6": figure_b6,
+    "B7": figure_b7,
     "B10": figure_b10,
     "C1": figure_c1,
     "C2": figure_c2,

@@ -1,7 +1,7 @@
 r"""Minibatch training of a $\beta$-VAE by hand-written gradients, one network at a time.
 
-The encoder is two networks $x\mapsto\mu$ and $x\mapsto\ell=\log\sigma^2$, the decoder one, $z\mapsto\hat x$; each has two
-layers, with SiLU between them. With $z=\mu+e^{\ell/2}\varepsilon$, $\varepsilon\sim N(0,I)$, and the prior
+The encoder is two networks $x\mapsto\mu$ and $x\mapsto\ell=\log\sigma^2$, the decoder one, $z\mapsto\hat x$; each has
+two layers, with SiLU between them. With $z=\mu+e^{\ell/2}\varepsilon$, $\varepsilon\sim N(0,I)$, and the prior
 $N(0,\eta I)$ of the latent, the loss of an image is
 $$\tfrac12\|\hat x-x\|^2+\beta\,\tfrac12\sum_i\Big(\frac{\mu_i^2+e^{\ell_i}}\eta-1-\ell_i+\log\eta\Big);$$
 that of a batch is the mean. All weights are views into one vector, the encoder's first, and so are their gradients. A
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -317,13 +318,12 @@ def train(
     free, slope, done = start - bias, None, 0
     encoder, decoder = (part.requires_grad_(True) for part in free.split([shape.encoder, shape.size - shape.encoder]))
     moved = optimizer(encoder, decoder)
-    for x, _ in zip(batches, range(steps), strict=False):
+    for x in islice(batches, steps):
         if slope is None:
             slope = Gradient(shape, weighing, len(x), start)
             encoder.grad, decoder.grad = slope.vector.split([len(encoder), len(decoder)])
-            noise = torch.empty(len(x), shape.latent).to(start)
         torch.add(free, bias, out=slope.weights)
-        slope(x, noise.normal_(generator=generator))
+        slope(x, torch.randn(len(x), shape.latent, generator=generator, dtype=x.dtype, device=x.device))
         moved.step()
         done += 1
     if done < steps:

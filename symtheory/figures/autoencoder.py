@@ -127,11 +127,15 @@ def trained(shard: Shard, x: Tensor) -> tuple[vae.Shape, Tensor]:
 
     Returns:
         Its shape, and the weights that are run at the end.
+
+    Raises:
+        SymtheoryError: If training diverged.
     """
     shape, seed = vae.Shape(x.shape[1], shard["hidden"], shard["latent"]), shard["seed"]
     start = shape.start(torch.Generator().manual_seed(seed)).to(x.device)
     bias = static_bias(shape, shard["sigma0"], seed).to(x.device)
-    stream = pictures.batches(x, x, shard["batch"], torch.Generator().manual_seed(seed + 20_000))
+    # a pixel stands where other figures have labels, which are not needed here
+    stream = pictures.batches(x, x[:, 0], shard["batch"], torch.Generator().manual_seed(seed + 20_000))
     noise = torch.Generator(x.device).manual_seed(seed + 30_000)
 
     def make(encoder: Tensor, decoder: Tensor) -> torch.optim.Optimizer:
@@ -140,7 +144,10 @@ def trained(shard: Shard, x: Tensor) -> tuple[vae.Shape, Tensor]:
 
     steps = shard["epochs"] * (len(x) // shard["batch"])
     weighing = vae.Weighing(shard["beta"], shard["prior"])
-    return shape, vae.train(shape, weighing, start, bias, make, (batch for batch, _ in stream), noise, steps)
+    vector = vae.train(shape, weighing, start, bias, make, (batch for batch, _ in stream), noise, steps)
+    if not vector.isfinite().all():
+        raise SymtheoryError("finite weights after training", "an overflow", "take a smaller lr")
+    return shape, vector
 
 
 def recognised(images: Tensor, found: Tensor) -> float:

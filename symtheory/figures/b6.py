@@ -42,12 +42,17 @@ class Settings(autoencoder.Setting):
         decays: Increasing decays $\gamma$ of syre in the second panel, from 0, with ``decay`` among them.
     """
 
-    betas: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
-    decays: tuple[float, ...] = (0.0, 10.0, 100.0, 1000.0, 10_000.0)
+    betas: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0, 10.0)
+    decays: tuple[float, ...] = (0.0, 100.0, 1000.0, 10_000.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.betas or self.betas[0] <= 0 or list(self.betas) != sorted(set(self.betas)) or self.betas[-1] < LARGE:
+        if (
+            not self.betas
+            or self.betas[0] <= 0
+            or list(self.betas) != sorted(set(self.betas))
+            or self.betas[-1] < LARGE
+        ):
             raise SymtheoryError(f"increasing betas, up to {LARGE:g} or more", f"{self.betas}", "such as (1, 10)")
         given = list(self.decays)
         if not given or given[0] != 0 or self.decay not in given or given != sorted(set(given)):
@@ -108,7 +113,8 @@ class B6(Figure):
             tuple(shard[k] for k in ("seed", "beta", "decay", "sigma0")): part.drop_vars(_OWN)
             for shard, part in zip(shards, run, strict=True)
         }
-        first, second = [], []
+        first: list[xr.Dataset] = []
+        second: list[xr.Dataset] = []
         for seed in config.seeds:
             models = [
                 xr.concat([found[seed, beta, *model] for beta in config.betas], dim="beta")
@@ -117,7 +123,8 @@ class B6(Figure):
             first.append(xr.concat(models, dim="model").assign_coords(model=list(MODELS), beta=list(config.betas)))
             row = [found[seed, config.betas[-1], decay, config.sigma0] for decay in config.decays]
             second.append(xr.concat(row, dim="decay").assign_coords(decay=list(config.decays)))
-        grid, line = (autoencoder.describe(xr.concat(rows, dim="seed"), config) for rows in (first, second))
+        grid = autoencoder.describe(xr.concat(first, dim="seed"), config)
+        line = autoencoder.describe(xr.concat(second, dim="seed"), config)
         result = grid.merge(line.rename({k: f"decay_{k}" for k in line.data_vars}), join="exact")
         result = result.assign_coords(seed=list(config.seeds))
         result["beta"].attrs.update(long_name="weight of the KL divergence", units="1")

@@ -44,8 +44,8 @@ class B7(Figure):
     title: ClassVar[str] = "Reconstructions of a collapsed posterior, and of one with a static bias and decay"
     source: ClassVar[str] = "Paper B, Figure 7"
     claim: ClassVar[str] = (
-        "At beta = 10, with syre but without weight decay, reconstructions hardly depend on the image; with weight decay "
-        "1000 on the encoder they show it."
+        "At beta = 10 and with syre, but without weight decay, reconstructions hardly depend on the image; with weight "
+        "decay 1000 on the encoder they show it."
     )
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {

@@ -15,7 +15,7 @@ Adam with learning rate $10^{-3}$, a linear output. Chosen here:
   paper's $\gamma=1000$ is the decay that matches it.
 * The bias has the size $\sigma_0/\sqrt{\text{fan-in}}$ with $\sigma_0=1$, that of the initial weights. This matters:
   the encoder ends near its bias, and with $\sigma_0=0.1$ it ends near zero.
-* Batches of 64 and ten epochs. A latent variable that nothing needs loses its variance slowly, so that at small
+* Batches of 64 and eight epochs. A latent variable that nothing needs loses its variance slowly, so that at small
   $\beta$ the rank says less about the minimum than about the time.
 """
 
@@ -67,7 +67,7 @@ class Setting(Config):
     hidden: int = 200
     latent: int = 200
     prior: float = 0.01
-    epochs: int = 10
+    epochs: int = 8
     batch: int = 64
     lr: float = 1e-3
     sigma0: float = 1.0

@@ -42,7 +42,7 @@ class Settings(autoencoder.Setting):
         decays: Increasing decays $\gamma$ of syre in the second panel, from 0, with ``decay`` among them.
     """
 
-    betas: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0, 10.0)
+    betas: tuple[float, ...] = (0.1, 1.0, 5.0, 10.0)
     decays: tuple[float, ...] = (0.0, 100.0, 1000.0, 10_000.0)
 
     def __post_init__(self) -> None:

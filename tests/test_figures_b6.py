@@ -20,7 +20,7 @@ from symtheory.plots.b6 import figure_b6, figure_b7
 FIGURES = {"B6": b6.B6(), "B7": b7.B7()}
 DRAWINGS = {"B6": figure_b6, "B7": figure_b7}
 #: Seconds for all networks of both figures.
-TINY = {"data": "stand-in", "measured": 40, "hidden": 9, "latent": 7, "epochs": 1, "batch": 64, "seeds": (0, 3)}
+TINY = {"data": "stand-in", "measured": 40, "hidden": 9, "latent": 7, "epochs": 1, "batch": 64, "seeds": (3,)}
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +147,13 @@ def test_the_decoder_has_neither_bias_nor_decay():
 
 
 def test_any_executor_gives_the_same_and_both_figures_share_their_networks(tmp_path):
-    config, events = b6.Settings(**TINY, betas=(1.0, 10.0), decays=(0.0, 1000.0)), []
+    config, events = b6.Settings(**TINY, betas=(10.0,), decays=(0.0, 1000.0)), []
     wanted = FIGURES["B6"].run(config)
     xr.testing.assert_identical(FIGURES["B6"].run(config, executor=ProcessPool(Store(tmp_path), jobs=2)), wanted)
     xr.testing.assert_identical(FIGURES["B6"].run(config, executor=Serial(Store(tmp_path), events.append)), wanted)
-    assert (events[-1].reused, events[-1].total) == (14, 14)
-    found = FIGURES["B7"].run(b7.Settings(**TINY), executor=Serial(Store(tmp_path), events.append))
     assert (events[-1].reused, events[-1].total) == (4, 4)
+    found = FIGURES["B7"].run(b7.Settings(**TINY), executor=Serial(Store(tmp_path), events.append))
+    assert (events[-1].reused, events[-1].total) == (2, 2)
     xr.testing.assert_identical(FIGURES["B7"].run(b7.Settings(**TINY)), found)
 
 

@@ -128,6 +128,12 @@ def test_what_is_measured_is_the_oracles():
     assert float(found["recognised"]) == pytest.approx(np.mean([j == k for k, j in enumerate(nearest)]))
 
 
+def test_an_image_is_recognised_among_the_reconstructions_not_the_other_way_round():
+    images, found = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.9], [4.0], [5.0]])
+    assert autoencoder.recognised(images, found) == pytest.approx(2 / 3)
+    assert autoencoder.recognised(found, images) == pytest.approx(1 / 3)
+
+
 def test_without_decay_a_bias_changes_nothing():
     x = stand_in().train.flat()
     vectors = [autoencoder.trained(one(decay=0.0, sigma0=s), x)[1] for s in (0.0, 1.0)]

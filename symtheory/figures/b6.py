@@ -142,9 +142,10 @@ class B6(Figure):
             the bias does not achieve; nor, at the largest, does the bias without the decay.
         """
         verdicts: list[Verdict] = []
+        latent = int(result.attrs["latent"])
         for beta in [float(b) for b in result["beta"].values if b >= LARGE]:
             at = result.sel(beta=beta).mean("seed")
-            rank = {m: float(at["rank"].sel(model=m)) / result.attrs["latent"] for m in MODELS}
+            rank = {m: float(at["rank"].sel(model=m)) / latent for m in MODELS}
             loss = {m: float(at["reconstruction"].sel(model=m)) for m in MODELS}
             verdicts += [
                 Verdict(

@@ -15,6 +15,8 @@ from symtheory.figures.b3a import B3a
 from symtheory.figures.b3c import B3c
 from symtheory.figures.b4 import B4
 from symtheory.figures.b5 import B5
+from symtheory.figures.b6 import B6
+from symtheory.figures.b7 import B7
 from symtheory.figures.b8 import B8
 from symtheory.figures.b10 import B10
 from symtheory.figures.b11 import B11
@@ -31,7 +33,7 @@ from symtheory.figures.c8 import C8
 
 _ALL: tuple[Figure, ...] = (
     *(A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10()),
-    *(B1(), B2(), B3a(), B3c(), B4(), B5(), B8(), B10(), B11()),
+    *(B1(), B2(), B3a(), B3c(), B4(), B5(), B6(), B7(), B8(), B10(), B11()),
     *(C1(), C2(), C3(), C4(), C5(), C6(), C6c(), C7(), C8()),
 )
 

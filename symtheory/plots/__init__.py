@@ -19,6 +19,7 @@ from symtheory.plots.b3a import figure_b3a
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
 from symtheory.plots.b5 import figure_b5, figure_b11
+from symtheory.plots.b6 import figure_b6, figure_b7
 from symtheory.plots.b8 import figure_b8
 from symtheory.plots.c1 import figure_c1
 from symtheory.plots.c2 import figure_c2
@@ -48,6 +49,8 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B3c": figure_b3c,
     "B4": figure_b4,
     "B5": figure_b5,
+    "B6": figure_b6,
+    "B7": figure_b7,
     "B8": figure_b8,
     "B10": figure_b10,
     "B11": figure_b11,

@@ -28,7 +28,7 @@ SMOKE: dict[str, Any] = {
     **{"data": pictures.MADE_UP, "measured": 128, "hidden": 64, "latent": 64, "sigma0": 2.0, "seeds": (0,)},
     **{"epochs": 220, "batch": 128, "lr": 1e-2},
 }
-PAGE: dict[str, Any] = {"hidden": 100, "latent": 100, "tested": 2000, "epochs": 5, "seeds": (0,)}
+PAGE: dict[str, Any] = {"hidden": 100, "latent": 100, "tested": 2000, "epochs": 8, "seeds": (0,)}
 #: What stays with the single networks.
 _OWN = ("image", "picture")
 
@@ -72,8 +72,8 @@ class B6(Figure):
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(**SMOKE, betas=(5.0,), decays=(0.0, 1000.0)),
-        "page": Settings(**PAGE, betas=(1.0, 10.0), decays=(0.0, 1000.0)),
-        "paper": Settings(seeds=(0, 1)),
+        "page": Settings(**PAGE, betas=(10.0,), decays=(0.0, 1000.0)),
+        "paper": Settings(),
     }
 
     def shards(self, config: Settings) -> list[Shard]:

@@ -201,8 +201,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "transforms/anchor.py",
-        "p.grad.add_(pull, alpha=2 * sign * self.gamma)",
-        "p.grad.add_(pull, alpha=sign * self.gamma)",
+        "lerp(live, anchors, 2 * self.gamma * float(group["lr"]))",
+        "lerp(live, anchors, self.gamma * float(group["lr"]))",
         "the anchored decay at half of its strength",
         "tests/test_syre.py",
     ),

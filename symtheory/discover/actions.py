@@ -90,6 +90,23 @@ class Role:
     power: int = 1
 
 
+def rows(block: Block, role: Role, tensor: Tensor) -> Tensor:
+    """The units of a block, one row each.
+
+    Args:
+        block: The block.
+        role: A role in it that acts on one dimension.
+        tensor: The block's tensor.
+
+    Returns:
+        Shape ``(copies, units, entries)``.
+    """
+    front = (*role.fibre, *role.dims)
+    values = block.read(tensor).movedim(front, tuple(range(len(front))))
+    copies = prod(values.shape[: len(role.fibre)])
+    return values.reshape(copies, values.shape[len(role.fibre)], -1)
+
+
 @dataclass(frozen=True, eq=False)
 class Action:
     """The ways in which a group acts on tensors.

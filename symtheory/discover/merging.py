@@ -20,7 +20,7 @@ from rich.console import Group
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from symtheory.discover.actions import Block, Role
+from symtheory.discover.actions import Block, Role, rows
 from symtheory.discover.families import PERMUTATION, RESCALING, SIGN, Family
 from symtheory.discover.measure import distance
 from symtheory.discover.report import SymmetryReport
@@ -122,8 +122,7 @@ class _Place:
 
     def rows(self, tensor: Tensor) -> Tensor:
         """The tensor's block with units first, one row each, as a copy."""
-        values = self.block.read(tensor).movedim(self.role.dims[0], 0)
-        return values.reshape(len(values), -1).clone()
+        return rows(self.block, self.role, tensor)[0].clone()
 
     def with_rows(self, tensor: Tensor, rows: Tensor) -> Tensor:
         """A copy of the tensor with these rows."""

@@ -14,6 +14,7 @@ from math import nan
 import torch
 from torch import Tensor
 
+from symtheory.discover import actions
 from symtheory.discover.families import CENTRED, PERMUTATION, RESCALING, SIGN, Family, GroupMirror
 from symtheory.monitor.attraction import Attraction
 from symtheory.spec.params import Params, flatten
@@ -88,9 +89,7 @@ def rows(family: Family, tensors: Mapping[str, Tensor]) -> Iterator[Tensor]:
         for block, roles in parts:
             for role in roles:
                 if len(role.dims) == 1 and len(role.fibre) == len(family.action.fibre) and role.power % 2:
-                    front = (*role.fibre, *role.dims)
-                    values = block.read(tensors[name]).movedim(front, tuple(range(len(front))))
-                    yield values.reshape(family.copies, family.degree, -1)
+                    yield actions.rows(block, role, tensors[name])
 
 
 def gram(family: Family, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ GD, SGD, heavy-ball and Nesterov momentum keep every mirror; AdamW and RMSprop o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 
 import sympy
 import torch
@@ -34,6 +35,8 @@ from symtheory.theorems.mirror_constraint.definitions import PAPER
 from symtheory.theorems.mirror_constraint.stationary import DRIFT_TOLERANCE
 
 STEPS, LR, DECAY = 20, 0.02, 0.1
+#: Training that goes this many times farther than it started diverges, and is repeated at a tenth of the learning rate.
+FAR = 100.0
 
 
 def leaves(
@@ -68,9 +71,14 @@ def leaves(
         return torch.stack([per_sample(params, x) for x in batches]).mean()
 
     batches = [data if full_batch else (data[t % len(data)],) for t in range(STEPS)]
-    path = trajectory(mean, first, batches, optimizers(LR, DECAY)[optimizer], perturb=perturb)
     scale = max(float(flatten(first).norm()), 1.0)
-    return largest(instance.mirror.distance(params) for params in path) / scale
+    lr, bounded, drift = LR, False, 0.0
+    while not bounded:  # far away steps overflow, and rounding grows with the parameters
+        path = trajectory(mean, first, batches, optimizers(lr, DECAY)[optimizer], perturb=perturb)
+        near = list(takewhile(lambda params: float(flatten(params).norm()) < FAR * scale, path))
+        drift = largest(instance.mirror.distance(params) for params in near) / scale
+        bounded, lr = len(near) > STEPS, lr / 10
+    return drift
 
 
 #: GD is SGD on the full batch; the first four keep every mirror, the adaptive two only mirrors along the axes.

@@ -70,6 +70,26 @@ class Split:
             raise SymtheoryError(f"between 1 and {len(self)} images", f"{count}", "ask for fewer")
         return Split(self.images[:count], self.labels[:count])
 
+    def shrunk(self, side: int) -> Split:
+        """Smaller images, each pixel the mean of a square.
+
+        Args:
+            side: New height and width, which divides the old ones.
+
+        Returns:
+            The split with fewer pixels; itself if there is nothing to do.
+
+        Raises:
+            SymtheoryError: If it does not divide them.
+        """
+        height, width = self.images.shape[-2:]
+        if side < 1 or height % side or width % side:
+            raise SymtheoryError(f"a side that divides {height} and {width}", f"{side}", "take half or a quarter")
+        if side == height == width:
+            return self
+        means = torch.nn.functional.adaptive_avg_pool2d(self.images.float(), side)
+        return Split(means.round_().to(torch.uint8), self.labels)
+
     def flat(self) -> Tensor:
         r"""Pixels as numbers in $[0, 1]$.
 
@@ -182,7 +202,7 @@ def shuffled(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
     yield from order[: count // size * size].split(size)
 
 
-def stand_in(count: int = 512, side: int = 28, classes: int = 10, seed: int = 0) -> Images:
+def stand_in(count: int = 512, side: int = 28, classes: int = 10, seed: int = 0, channels: int = 1) -> Images:
     """Made-up images for tests that must run without files: a dark, blurred pattern for each class, and noise.
 
     Args:
@@ -190,17 +210,18 @@ def stand_in(count: int = 512, side: int = 28, classes: int = 10, seed: int = 0)
         side: Width and height.
         classes: Number of classes.
         seed: Seed.
+        channels: 1 for grey images, 3 for colours.
 
     Returns:
         A data set that says what it is.
     """
     g = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(classes, 1, 7, 7, generator=g)
+    coarse = torch.rand(classes, channels, 7, 7, generator=g)
     patterns = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False) ** 3
 
     def draw(n: int) -> Split:
         labels = torch.randint(classes, (n,), generator=g)
-        noise = 0.2 * torch.randn(n, 1, side, side, generator=g)
+        noise = 0.2 * torch.randn(n, channels, side, side, generator=g)
         return Split((255 * (patterns[labels] + noise).clamp(0, 1)).to(torch.uint8), labels)
 
     train, test = draw(count), draw(count // 4)

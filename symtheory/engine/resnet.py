@@ -13,8 +13,8 @@ from torch.nn.utils import skip_init
 
 from symtheory.errors import SymtheoryError
 
-#: Channels of the four stages.
-STAGES = (64, 128, 256, 512)
+#: Channels of the four stages, in units of the width.
+STAGES = (1, 2, 4, 8)
 
 
 class BasicBlock(nn.Module):
@@ -58,22 +58,25 @@ class ResNet18(nn.Module):
         classes: Number of classes.
         generator: Source of the initial weights: He's for convolutions, PyTorch's for the linear layers.
         penultimate: Units of the layer before the last.
+        width: Channels of the first stage; 64 is ResNet18, less is a narrow copy of it.
 
     Raises:
         SymtheoryError: If a number is not positive.
     """
 
-    def __init__(self, classes: int, generator: torch.Generator, penultimate: int = 128) -> None:
+    def __init__(self, classes: int, generator: torch.Generator, penultimate: int = 128, width: int = 64) -> None:
         super().__init__()
-        if min(classes, penultimate) < 1:
-            raise SymtheoryError("a class and a unit", f"{classes} and {penultimate}", "such as 10 and 128")
-        blocks, width = [], STAGES[0]
+        if min(classes, penultimate, width) < 1:
+            got = f"{classes}, {penultimate} and {width}"
+            raise SymtheoryError("a class, a unit and a channel", got, "such as 10, 128 and 64")
+        blocks, below = [], width
         self.stem = nn.Sequential(skip_init(nn.Conv2d, 3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        for k, channels in enumerate(STAGES):
-            blocks += [BasicBlock(width, channels, 2 if k else 1), BasicBlock(channels, channels, 1)]
-            width = channels
+        for k, factor in enumerate(STAGES):
+            channels = factor * width
+            blocks += [BasicBlock(below, channels, 2 if k else 1), BasicBlock(channels, channels, 1)]
+            below = channels
         self.blocks = nn.Sequential(*blocks)
-        self.penultimate = skip_init(nn.Linear, width, penultimate)
+        self.penultimate = skip_init(nn.Linear, below, penultimate)
         self.last = skip_init(nn.Linear, penultimate, classes)
         self._draw(generator)
 

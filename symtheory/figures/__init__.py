@@ -4,14 +4,17 @@ from symtheory.figures.a1 import A1
 from symtheory.figures.a2 import A2
 from symtheory.figures.a3a import A3a
 from symtheory.figures.a3b import A3b
+from symtheory.figures.a3c import A3c
 from symtheory.figures.a4 import A4
 from symtheory.figures.a5 import A5
+from symtheory.figures.a6 import A6
 from symtheory.figures.a8 import A8
 from symtheory.figures.a9 import A9
 from symtheory.figures.a10 import A10
 from symtheory.figures.b1 import B1
 from symtheory.figures.b2 import B2
 from symtheory.figures.b3a import B3a
+from symtheory.figures.b3b import B3b
 from symtheory.figures.b3c import B3c
 from symtheory.figures.b4 import B4
 from symtheory.figures.b5 import B5
@@ -32,8 +35,8 @@ from symtheory.figures.c7 import C7
 from symtheory.figures.c8 import C8
 
 _ALL: tuple[Figure, ...] = (
-    *(A1(), A2(), A3a(), A3b(), A4(), A5(), A8(), A9(), A10()),
-    *(B1(), B2(), B3a(), B3c(), B4(), B5(), B6(), B7(), B8(), B10(), B11()),
+    *(A1(), A2(), A3a(), A3b(), A3c(), A4(), A5(), A6(), A8(), A9(), A10()),
+    *(B1(), B2(), B3a(), B3b(), B3c(), B4(), B5(), B6(), B7(), B8(), B10(), B11()),
     *(C1(), C2(), C3(), C4(), C5(), C6(), C6c(), C7(), C8()),
 )
 

@@ -13,8 +13,8 @@ from symtheory.engine.images import Images, Loader, Split, shuffled, stand_in
 from symtheory.errors import SymtheoryError
 from symtheory.figures.base import Executor, Shard
 
-#: Name of the made-up images; only smoke presets use them.
-MADE_UP = "stand-in"
+#: Names of the made-up images, grey and in colour; only smoke presets use them.
+MADE_UP, COLOURED = "stand-in", "stand-in-coloured"
 
 
 def loader(executor: Executor | None) -> Loader | None:
@@ -33,7 +33,7 @@ def images(name: str, load: Loader | None) -> Images:
     """A data set by its name.
 
     Args:
-        name: As the lab knows it, or ``stand-in``.
+        name: As the lab knows it, or that of made-up images.
         load: From :func:`loader`.
 
     Returns:
@@ -44,6 +44,8 @@ def images(name: str, load: Loader | None) -> Images:
     """
     if name == MADE_UP:
         return stand_in()
+    if name == COLOURED:
+        return stand_in(side=32, channels=3)
     if load is None:
         remedy = "use 'symtheory run', or symtheory.lab.executors.Serial()"
         raise SymtheoryError(f"an executor that knows where {name} is", "none", remedy)

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -43,7 +44,9 @@ class Outcome:
     failure: str | None = None
 
 
-def compute(function: ShardFunction, identity: Identity, shard: Shard, threads: int) -> Outcome:
+def compute(
+    function: ShardFunction, identity: Identity, shard: Shard, threads: int, unfinished: Path | None = None
+) -> Outcome:
     """Compute, check and seal one shard; exceptions go through.
 
     Args:
@@ -51,6 +54,7 @@ def compute(function: ShardFunction, identity: Identity, shard: Shard, threads: 
         identity: What the shard is filed under.
         shard: Its settings.
         threads: Torch threads meanwhile.
+        unfinished: Where a long shard keeps its state; ``None`` for nowhere.
 
     Returns:
         The sealed dataset.
@@ -59,7 +63,7 @@ def compute(function: ShardFunction, identity: Identity, shard: Shard, threads: 
         SymtheoryError: If the function gives no dataset, or one with values that are not finite.
     """
     start = time.perf_counter()
-    with torch_threads(threads):
+    with torch_threads(threads), _keeping(unfinished):
         dataset = function(shard)
     if not isinstance(dataset, xr.Dataset):
         raise SymtheoryError("an xarray.Dataset", type(dataset).__name__, f"mend {identity.function}")
@@ -67,7 +71,9 @@ def compute(function: ShardFunction, identity: Identity, shard: Shard, threads: 
     return Outcome(seal(dataset, identity), time.perf_counter() - start)
 
 
-def attempt(function: ShardFunction, identity: Identity, shard: Shard, threads: int) -> Outcome:
+def attempt(
+    function: ShardFunction, identity: Identity, shard: Shard, threads: int, unfinished: Path | None = None
+) -> Outcome:
     """The same in another process: exceptions become data.
 
     Args:
@@ -75,16 +81,26 @@ def attempt(function: ShardFunction, identity: Identity, shard: Shard, threads: 
         identity: What the shard is filed under.
         shard: Its settings.
         threads: Torch threads meanwhile.
+        unfinished: Where a long shard keeps its state; ``None`` for nowhere.
 
     Returns:
         The sealed dataset, or what went wrong.
     """
     try:
-        return compute(function, identity, shard, threads)
+        return compute(function, identity, shard, threads, unfinished)
     except SymtheoryError as error:
         return Outcome(b"", 0.0, refusal=(error.expected, error.got, error.remedy))
     except Exception:
         return Outcome(b"", 0.0, failure=traceback.format_exc())
+
+
+def _keeping(unfinished: Path | None) -> contextlib.AbstractContextManager[None]:
+    """Let long trainings keep their state; without torch there are none."""
+    if unfinished is None or "torch" not in sys.modules:
+        return contextlib.nullcontext()
+    from symtheory.engine.resuming import keeping
+
+    return keeping(unfinished)
 
 
 @contextlib.contextmanager

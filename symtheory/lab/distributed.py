@@ -120,7 +120,8 @@ class Dask(StoringExecutor):
             from distributed.protocol.pickle import dumps
 
             options = {"sent": dumps(function), "threads": self.threads, "source": workers.source_digest()}
-            futures = client.map(workers.attempt_there, identities, shards, key=keys, pure=False, **options)
+            places = [self.unfinished(identity) for identity in identities]
+            futures = client.map(workers.attempt_there, identities, shards, places, key=keys, pure=False, **options)
             waiting = dict(zip(keys, identities, strict=True))
             arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
             try:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 
 import xarray as xr
 
@@ -153,6 +154,17 @@ class StoringExecutor:
         """
         raise NotImplementedError
 
+    def unfinished(self, identity: Identity) -> Path | None:
+        """Where a long shard keeps its state while it is computed.
+
+        Args:
+            identity: What the shard depends on.
+
+        Returns:
+            A folder; ``None`` if nothing is stored.
+        """
+        return None if self.store is None else self.store.unfinished(identity)
+
     def _tell(self) -> None:
         """Report the latest progress."""
         if self.progress is not None:
@@ -175,7 +187,7 @@ class Serial(StoringExecutor):
             Each shard as soon as it is finished.
         """
         for identity, shard in missing:
-            yield identity, attempts.compute(function, identity, shard, self.threads)
+            yield identity, attempts.compute(function, identity, shard, self.threads, self.unfinished(identity))
 
 
 @dataclass
@@ -215,7 +227,10 @@ class ProcessPool(StoringExecutor):
         pool = ProcessPoolExecutor(min(self.jobs, len(missing)), mp_context=context, initializer=_start_worker)
         try:
             with environment(dict.fromkeys(THREAD_VARIABLES, str(self.threads))):
-                futures = {pool.submit(attempts.attempt, function, i, s, self.threads): i for i, s in missing}
+                futures = {
+                    pool.submit(attempts.attempt, function, i, s, self.threads, self.unfinished(i)): i
+                    for i, s in missing
+                }
             for future in as_completed(futures):
                 yield futures[future], future.result()
             pool.shutdown()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import warnings
 from dataclasses import dataclass
@@ -121,6 +122,17 @@ class Store:
                 self._set_aside(path, error)
         return None
 
+    def unfinished(self, identity: Identity) -> Path:
+        """Where a shard that takes long keeps its state until it is filed.
+
+        Args:
+            identity: What the shard depends on.
+
+        Returns:
+            A folder, which need not exist.
+        """
+        return self.folder(identity) / "unfinished"
+
     def put(self, identity: Identity, payload: bytes, seconds: float) -> None:
         """File a shard.
 
@@ -132,6 +144,7 @@ class Store:
         folder = self.folder(identity)
         write_atomic(folder / "seconds.json", json.dumps({"seconds": round(seconds, 3)}).encode())
         write_atomic(folder / f"{digest(payload)}.nc", payload)
+        shutil.rmtree(self.unfinished(identity), ignore_errors=True)
 
     def seconds(self, identity: Identity) -> float:
         """How long a stored shard took.

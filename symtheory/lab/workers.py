@@ -20,12 +20,15 @@ from symtheory.lab.files import digest
 from symtheory.lab.identity import Identity, identify
 
 
-def attempt_there(identity: Identity, shard: Shard, sent: bytes, threads: int, source: str) -> Outcome:
+def attempt_there(
+    identity: Identity, shard: Shard, unfinished: Path | None, sent: bytes, threads: int, source: str
+) -> Outcome:
     """Compute one shard in a Dask worker, if it is fit for it.
 
     Args:
         identity: What the shard is filed under.
         shard: Its settings.
+        unfinished: Where a long shard keeps its state; workers on other machines need not see the same folder.
         sent: The shard function as Dask sends functions. It is opened here, since a worker that met an unknown module
             while it reads its messages would break down.
         threads: Torch threads.
@@ -44,7 +47,7 @@ def attempt_there(identity: Identity, shard: Shard, sent: bytes, threads: int, s
         return Outcome(b"", 0.0, refusal=("workers that can import the shard function", told, remedy))
     if refusal := _unfit(identity, shard, function, source):
         return Outcome(b"", 0.0, refusal=refusal)
-    return attempt(function, identity, shard, threads)
+    return attempt(function, identity, shard, threads, unfinished)
 
 
 def _unfit(identity: Identity, shard: Shard, function: ShardFunction, source: str) -> tuple[str, str, str] | None:

@@ -9,6 +9,7 @@ from symtheory.plots.a1 import figure_a1
 from symtheory.plots.a2 import figure_a2
 from symtheory.plots.a3a import figure_a3a
 from symtheory.plots.a3b import figure_a3b
+from symtheory.plots.a3c import figure_a3c, figure_a6
 from symtheory.plots.a4 import figure_a4
 from symtheory.plots.a5 import figure_a5
 from symtheory.plots.a8 import figure_a8
@@ -16,6 +17,7 @@ from symtheory.plots.attention import figure_a9, figure_a10
 from symtheory.plots.b1 import figure_b1
 from symtheory.plots.b2 import figure_b2, figure_b10
 from symtheory.plots.b3a import figure_b3a
+from symtheory.plots.b3b import figure_b3b
 from symtheory.plots.b3c import figure_b3c
 from symtheory.plots.b4 import figure_b4
 from symtheory.plots.b5 import figure_b5, figure_b11
@@ -38,14 +40,17 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A2": figure_a2,
     "A3a": figure_a3a,
     "A3b": figure_a3b,
+    "A3c": figure_a3c,
     "A4": figure_a4,
     "A5": figure_a5,
+    "A6": figure_a6,
     "A8": figure_a8,
     "A9": figure_a9,
     "A10": figure_a10,
     "B1": figure_b1,
     "B2": figure_b2,
     "B3a": figure_b3a,
+    "B3b": figure_b3b,
     "B3c": figure_b3c,
     "B4": figure_b4,
     "B5": figure_b5,

@@ -1,0 +1,135 @@
+r"""ResNet18 on CIFAR-10, as the figures of papers A and B train it.
+
+Setting (paper A, Appendices B.2 and B.4): a standard ResNet18 with a fully connected penultimate layer of 128 units
+(:mod:`symtheory.engine.resnet`), SGD with momentum 0.9, learning rate 0.1 and batches of 128.
+
+Open in the papers and chosen here: images are cropped after padding by four pixels and mirrored at random, and
+normalised by channel, as is usual; weight decay is PyTorch's, and acts on all parameters, those of normalisation
+included. The smaller presets train a narrow copy of the network on fewer and smaller images, without augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import nn
+
+from symtheory.engine.images import Loader, Split
+from symtheory.engine.resnet import ResNet18
+from symtheory.engine.supervised import Anneal, Normalise, Plan
+from symtheory.errors import SymtheoryError
+from symtheory.figures import pictures
+from symtheory.figures.base import Config, Shard
+
+MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Setting(Config):
+    """What the figures share.
+
+    Attributes:
+        data: Name of the data set.
+        samples: Images to train on; 0 for all.
+        tested: Images to test on; 0 for all.
+        side: Height and width to which images are averaged; 32 leaves them.
+        width: Channels of the first stage; 64 for ResNet18.
+        penultimate: Units of the layer before the last.
+        epochs: Passes over the images.
+        batch: Images a step.
+        lr: Learning rate.
+        anneal: How the rate falls.
+        augmented: Whether images are cropped and mirrored at random.
+        seeds: Seeds of start, order and augmentation.
+    """
+
+    data: str = "cifar-10"
+    samples: int = 0
+    tested: int = 0
+    side: int = 32
+    width: int = 64
+    penultimate: int = 128
+    epochs: int = 100
+    batch: int = 128
+    lr: float = 0.1
+    anneal: Anneal = "constant"
+    augmented: bool = True
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        names = ("side", "width", "penultimate", "epochs", "batch", "lr")
+        wrong = {k: getattr(self, k) for k in names if getattr(self, k) <= 0}
+        if wrong or not self.seeds or min(self.samples, self.tested) < 0:
+            raise SymtheoryError(
+                "positive settings and a seed", f"{wrong or self.seeds}", f"see {type(self).__module__}.Settings"
+            )
+
+    def shard(self, seed: int, **own: float | bool) -> Shard:
+        """One network.
+
+        Args:
+            seed: Seed.
+            **own: What it differs in from others of its figure.
+
+        Returns:
+            Settings of its training.
+        """
+        names = [f.name for f in fields(Setting) if f.name != "seeds"]
+        return {**{k: getattr(self, k) for k in names}, "seed": seed, **own}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a shard trains and measures with, on its device.
+
+    Attributes:
+        train: Images to train on.
+        test: Images to test on.
+        normalise: By the training images.
+        plan: How to train.
+        network: At its start.
+    """
+
+    train: Split
+    test: Split
+    normalise: Normalise
+    plan: Plan
+    network: ResNet18
+
+
+def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
+    """Images, plan and network of a shard.
+
+    Args:
+        shard: From :meth:`Setting.shard`, with its origin.
+        device: Where to train.
+        load: Where the data set comes from.
+
+    Returns:
+        All of it.
+    """
+    images = pictures.opened(shard, load)
+    parts = [pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])]
+    train, test = (part.shrunk(shard["side"]).to(device) for part in parts)
+    plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["augmented"], shard["seed"])
+    network = ResNet18(
+        images.classes, torch.Generator().manual_seed(shard["seed"]), shard["penultimate"], shard["width"]
+    )
+    there = network.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Prepared(train, test, Normalise(train.images), plan, there)
+
+
+def sgd(model: nn.Module | list[nn.Parameter], lr: float, decay: float) -> torch.optim.SGD:
+    """SGD with the papers' momentum.
+
+    Args:
+        model: Its parameters, or the model.
+        lr: Learning rate.
+        decay: PyTorch's ``weight_decay``.
+
+    Returns:
+        The optimiser.
+    """
+    params = list(model.parameters()) if isinstance(model, nn.Module) else model
+    return torch.optim.SGD(params, lr=lr, momentum=MOMENTUM, weight_decay=decay, fused=True)

@@ -1,4 +1,7 @@
-"""How much memory a training step needs, counted and not sampled, the same on every device."""
+"""How much memory a training step needs, counted and not sampled, the same on every device.
+
+On the ``meta`` device nothing is computed, so that a large network can be counted anywhere.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ class Footprint:
 
 
 def _storage(tensor: Tensor) -> tuple[int, int]:
-    """Address and size of what a tensor is a view of."""
+    """What a tensor is a view of, and its size; addresses would not do, since on ``meta`` there are none."""
     storage = tensor.untyped_storage()
-    return storage.data_ptr(), storage.nbytes()
+    return storage._cdata, storage.nbytes()
 
 
 def footprint(model: nn.Module, trained: list[nn.Parameter], loss: Callable[[], Tensor], states: int) -> Footprint:
@@ -56,7 +59,7 @@ def footprint(model: nn.Module, trained: list[nn.Parameter], loss: Callable[[], 
     """
     own = dict(_storage(t) for t in (*model.parameters(), *model.buffers()))
     saved: dict[int, int] = {}
-    alive: list[Tensor] = []  # so that no address is used twice
+    alive: list[Tensor] = []  # so that nothing is taken for another
 
     def pack(tensor: Tensor) -> Tensor:
         at, size = _storage(tensor)

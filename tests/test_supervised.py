@@ -119,8 +119,11 @@ def test_a_damaged_state_begins_anew_and_without_a_folder_nothing_is_kept(tmp_pa
         assert Bookmark(0.0).load() is None
         assert Bookmark(0.0).keep({"a": torch.ones(2)})
         assert Bookmark(0.0).load()["a"].tolist() == [1, 1]
+        state = {"x": [(1, "b"), None, 0.1, True], 3: {"deep": torch.tensor(5, dtype=torch.int64)}}
+        assert Bookmark(0.0).keep(state) and Bookmark(0.0).load() == state
+        assert Bookmark(0.0).keep({"a": torch.ones(2)})
         assert not Bookmark(60.0).keep({"a": torch.zeros(2)})
-        (tmp_path / "state.pt").write_bytes(b"half")
+        (tmp_path / "state.npz").write_bytes(b"half")
         assert Bookmark(0.0).load() is None
         with keeping(None):
             assert not Bookmark(0.0).keep({"a": 1})

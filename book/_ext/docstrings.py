@@ -1,18 +1,23 @@
-"""The reference is made from docstrings; these write formulas as Markdown does, and Sphinx reads reStructuredText."""
+"""The library reference: docstrings write formulas as Markdown does, and Sphinx reads reStructuredText."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from itertools import groupby
+from pydoc import locate
 from typing import Any
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
 
 _DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 _INLINE = re.compile(r"(?<![\\$])\$(?!\$)(.+?)(?<!\\)\$", re.DOTALL)
-_SOURCE = re.compile(r"^Source:\s+(.+?)(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 _LITERAL = re.compile(r"(``.+?``)", re.DOTALL)
+_FIELD = re.compile(r"^(Returns|Yields|Source):\s+(.+?)(?=\n\s*\n|\s*\Z|\n\S)", re.MULTILINE | re.DOTALL)
 
 
 def to_rst(text: str) -> str:
@@ -27,7 +32,7 @@ def to_rst(text: str) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[bool, str]]:
-    """Examples (from a prompt to the next empty line) and what lies between them."""
+    """Examples, from a prompt to the next empty line, and what lies between them."""
     inside, marked = False, []
     for line in text.split("\n"):
         inside = line.lstrip().startswith(">>>") or (inside and bool(line.strip()))
@@ -37,23 +42,57 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def _prose(text: str) -> str:
-    """Formulas, and the place in the papers as a field beside arguments and result."""
+    """Formulas; and as fields what the Google style has no entry for, or would take for a type up to the first colon."""
     pieces = _LITERAL.split(text)
     for i in range(0, len(pieces), 2):
         piece = _DISPLAY.sub(lambda m: "\n\n.. math::\n\n   " + " ".join(m[1].split()) + "\n\n", pieces[i])
         pieces[i] = _INLINE.sub(lambda m: ":math:`" + " ".join(m[1].split()) + "`", piece)
-    return _SOURCE.sub(lambda m: ":Source: " + " ".join(m[1].split()), "".join(pieces))
+    return _FIELD.sub(lambda m: f":{m[1]}: " + " ".join(m[2].split()), "".join(pieces))
 
 
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Change the docstring in place; a theorem is told by its claim."""
+    """Change a docstring in place; a theorem is told by its claim."""
     claim = getattr(obj, "claim", None) if what == "data" else None
-    lines[:] = [f"{claim.id}: {claim.title}"] if claim is not None else to_rst("\n".join(lines)).split("\n")
+    lines[:] = [f"{claim.title} ({claim.id})"] if claim is not None else to_rst("\n".join(lines)).split("\n")
+
+
+def add_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """The attributes of a class with their types, as written in it."""
+    if what == "class":
+        types = {key: text for base in reversed(obj.__mro__) for key, text in vars(base).get("__annotations__", {}).items()}
+        found = [m[1] for line in lines if (m := re.match(r":ivar (\w+):", line))]
+        at = next((i for i, line in enumerate(lines) if line.startswith(":ivar")), 0)
+        lines[at:at] = [f":vartype {key}: {types[key]}" for key in found if isinstance(types.get(key), str)]
+
+
+def order_fields(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> None:
+    """The type of a result beside the result."""
+    for fields in content.findall(nodes.field_list):
+        named = {str(field[0]).split(">")[1].split("<")[0].lower(): field for field in fields.findall(nodes.field)}
+        if "rtype" in named and "returns" in named:
+            fields.remove(named["rtype"])
+            fields.insert(fields.index(named["returns"]) + 1, named["rtype"])
+
+
+def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element) -> nodes.Element | None:
+    """Names of the library that are listed under a shorter path; names that have no entry stay as text."""
+    if node.get("refdomain") != "py":
+        return None
+    target, domain = node["reftarget"], env.get_domain("py")
+    if "." not in target or target.startswith("symtheory."):
+        listed = [n for n in domain.objects if n.endswith("." + target.rsplit(".", 1)[-1])]
+        if len(listed) == 1:
+            entry = domain.objects[listed[0]]
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, [text], listed[0])
+    return text if not target.startswith("symtheory.") or locate(target) is not None else None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect to autodoc, ahead of the step that reads the Google style."""
+    """Connect to autodoc, ahead of the step that reads the Google style, and after it."""
     for extension in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"):
         app.setup_extension(extension)
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-process-docstring", add_types, priority=600)
+    app.connect("object-description-transform", order_fields, priority=600)
+    app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

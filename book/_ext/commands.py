@@ -26,7 +26,12 @@ def commands(module: str, program: str) -> str:
     order = [sys.executable, "-m", "typer", module, "utils", "docs", "--name", program]
     text = subprocess.run(order, check=True, capture_output=True, text=True, encoding="utf-8").stdout
     pieces = _CODE.split(text[text.index("\n## ") :])
-    return "".join(piece if i % 2 else piece.replace("$", r"\$") for i, piece in enumerate(pieces))
+    return "".join(piece if i % 2 else _plain(piece) for i, piece in enumerate(pieces))
+
+
+def _plain(text: str) -> str:
+    """No formula begins at a variable of the shell, and two hyphens stay two."""
+    return re.sub(r"--[a-z]+", r"`\g<0>`", text.replace("$", r"\$"))
 
 
 def fill(app: Sphinx, name: str, source: list[str]) -> None:

@@ -74,6 +74,13 @@ def order_fields(app: Sphinx, domain: str, kind: str, content: nodes.Element) ->
             fields.insert(fields.index(named["returns"]) + 1, named["rtype"])
 
 
+def name_attributes(app: Sphinx, tree: nodes.document) -> None:
+    """What Sphinx calls variables are attributes, in Python's own words."""
+    for name in tree.findall(nodes.field_name):
+        if name.astext() == "Variables":
+            name[0] = nodes.Text("Attributes")
+
+
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element) -> nodes.Element | None:
     """Names of the library that are listed under a shorter path; names that have no entry stay as text."""
     if node.get("refdomain") != "py":
@@ -94,5 +101,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", process, priority=400)
     app.connect("autodoc-process-docstring", add_types, priority=600)
     app.connect("object-description-transform", order_fields, priority=600)
+    app.connect("doctree-read", name_attributes)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,9 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
-_DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
-_INLINE = re.compile(r"(?<![\\$])\$(?!\$)(.+?)(?<!\\)\$", re.DOTALL)
-_LITERAL = re.compile(r"(``.+?``)", re.DOTALL)
+_TOKEN = re.compile(r"(``.+?``|\$\$.+?\$\$|(?<![\\$])\$(?!\$).+?(?<!\\)\$)", re.DOTALL)
 _FIELD = re.compile(r"^(Returns|Yields|Source):\s+(.+?)(?=\n\s*\n|\s*\Z|\n\S)", re.MULTILINE | re.DOTALL)
 
 
@@ -43,11 +41,16 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
 
 def _prose(text: str) -> str:
     """Formulas; and as fields what the Google style has no entry for, or would take for a type up to the first colon."""
-    pieces = _LITERAL.split(text)
-    for i in range(0, len(pieces), 2):
-        piece = _DISPLAY.sub(lambda m: "\n\n.. math::\n\n   " + " ".join(m[1].split()) + "\n\n", pieces[i])
-        pieces[i] = _INLINE.sub(lambda m: ":math:`" + " ".join(m[1].split()) + "`", piece)
-    return _FIELD.sub(lambda m: f":{m[1]}: " + " ".join(m[2].split()), "".join(pieces))
+    text = "".join(_token(piece) if i % 2 else piece.replace("|", r"\|") for i, piece in enumerate(_TOKEN.split(text)))
+    return _FIELD.sub(lambda m: f":{m[1]}: " + " ".join(m[2].split()), text)
+
+
+def _token(text: str) -> str:
+    """A formula as role or directive; code as it is."""
+    body = " ".join(text.strip("$").split())
+    if text.startswith("``"):
+        return text
+    return f"\n\n.. math::\n\n   {body}\n\n" if text.startswith("$$") else f":math:`{body}`"
 
 
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -17,6 +17,8 @@ from sphinx.util.nodes import make_refnode
 _TOKEN = re.compile(r"(``.+?``|\$\$.+?\$\$|(?<![\\$])\$(?!\$).+?(?<!\\)\$)", re.DOTALL)
 _FIELD = re.compile(r"^(Returns|Yields|Source):\s+(.+?)(?=\n\s*\n|\s*\Z|\n\S)", re.MULTILINE | re.DOTALL)
 
+_NAMES = {"Returns": "returns"}
+
 
 def to_rst(text: str) -> str:
     r"""Formulas between dollars as roles and directives, outside of examples and of code.
@@ -42,7 +44,7 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
 def _prose(text: str) -> str:
     """Formulas; and as fields what the Google style has no entry for, or would take for a type up to the first colon."""
     text = "".join(_token(piece) if i % 2 else piece.replace("|", r"\|") for i, piece in enumerate(_TOKEN.split(text)))
-    return _FIELD.sub(lambda m: f":{m[1]}: " + " ".join(m[2].split()), text)
+    return _FIELD.sub(lambda m: f":{_NAMES.get(m[1], m[1])}: " + " ".join(m[2].split()), text)
 
 
 def _token(text: str) -> str:
@@ -71,7 +73,7 @@ def add_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
 def order_fields(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> None:
     """The type of a result beside the result."""
     for fields in content.findall(nodes.field_list):
-        named = {str(field[0]).split(">")[1].split("<")[0].lower(): field for field in fields.findall(nodes.field)}
+        named = {field[0].astext(): field for field in fields.findall(nodes.field)}
         if "rtype" in named and "returns" in named:
             fields.remove(named["rtype"])
             fields.insert(fields.index(named["returns"]) + 1, named["rtype"])
@@ -88,13 +90,15 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.
     """Names of the library that are listed under a shorter path; names that have no entry stay as text."""
     if node.get("refdomain") != "py":
         return None
-    target, domain = node["reftarget"], env.get_domain("py")
-    if "." not in target or target.startswith("symtheory."):
-        listed = [n for n in domain.objects if n.endswith("." + target.rsplit(".", 1)[-1])]
-        if len(listed) == 1:
-            entry = domain.objects[listed[0]]
-            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, [text], listed[0])
-    return text if not target.startswith("symtheory.") or locate(target) is not None else None
+    target, entries = node["reftarget"], env.get_domain("py").objects
+    ours = target.startswith("symtheory.")
+    meant = locate(target) if ours else None
+    if ours and meant is None:
+        return None
+    for name in (n for n in entries if n.endswith("." + target.rsplit(".", 1)[-1])):
+        if locate(name) is meant if ours else target[0].isupper() and "." not in target:
+            return make_refnode(app.builder, node["refdoc"], entries[name].docname, entries[name].node_id, [text], name)
+    return text
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

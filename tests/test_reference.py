@@ -8,14 +8,12 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isclass, isfunction
 from pathlib import Path
-from pkgutil import walk_packages
 from pydoc import locate
 from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
 
-import symtheory
 from symtheory.cli.app import app
 from symtheory.spec import group_families
 from symtheory.theorems import Theorem
@@ -23,9 +21,9 @@ from symtheory.theorems import Theorem
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "book" / "api.md", *sorted((ROOT / "book" / "api").glob("*.md")))
 EXPORTING = [
-    name
-    for _, name, _ in walk_packages(symtheory.__path__, "symtheory.")
-    if not name.endswith("__main__") and hasattr(import_module(name), "__all__")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "symtheory").rglob("*.py"))
+    if re.search(r"^__all__ = ", path.read_text(encoding="utf-8"), re.MULTILINE)
 ]
 
 

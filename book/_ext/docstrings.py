@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from inspect import get_annotations
 from itertools import groupby
 from pydoc import locate
 from typing import Any
@@ -42,7 +43,7 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def _prose(text: str) -> str:
-    """Formulas; and as fields what the Google style has no entry for, or would take for a type up to the first colon."""
+    """Formulas; and as fields what the Google style does not know, or would take for a type up to the first colon."""
     text = "".join(_token(piece) if i % 2 else piece.replace("|", r"\|") for i, piece in enumerate(_TOKEN.split(text)))
     return _FIELD.sub(lambda m: f":{_NAMES.get(m[1], m[1])}: " + " ".join(m[2].split()), text)
 
@@ -64,7 +65,7 @@ def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
 def add_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """The attributes of a class with their types, as written in it."""
     if what == "class":
-        types = {key: text for base in reversed(obj.__mro__) for key, text in vars(base).get("__annotations__", {}).items()}
+        types = {key: text for base in reversed(obj.__mro__) for key, text in get_annotations(base).items()}
         found = [m[1] for line in lines if (m := re.match(r":ivar (\w+):", line))]
         at = next((i for i, line in enumerate(lines) if line.startswith(":ivar")), 0)
         lines[at:at] = [f":vartype {key}: {types[key]}" for key in found if isinstance(types.get(key), str)]

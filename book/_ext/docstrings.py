@@ -18,6 +18,8 @@ from sphinx.util.nodes import make_refnode
 _TOKEN = re.compile(r"(``.+?``|\$\$.+?\$\$|(?<![\\$])\$(?!\$).+?(?<!\\)\$)", re.DOTALL)
 _FIELD = re.compile(r"^(Returns|Yields|Source):\s+(.+?)(?=\n\s*\n|\s*\Z|\n\S)", re.MULTILINE | re.DOTALL)
 
+_SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
+_LISTED = re.compile(r"<(/?)(d[ld])>")
 _NAMES = {"Returns": "returns"}
 
 
@@ -102,6 +104,17 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.
     return text
 
 
+def _as_span(tag: re.Match[str]) -> str:
+    """The list of a signature, or a line of it, as text."""
+    return "</span>" if tag[1] else f'<span class="{"sig-lines" if tag[2] == "dl" else "sig-line"}">'
+
+
+def tidy_signatures(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: object) -> None:
+    """A signature of several lines is no list of definitions to a screen reader."""
+    if "body" in context:
+        context["body"] = _SIGNATURE.sub(lambda m: _LISTED.sub(_as_span, m[0]), context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to autodoc, ahead of the step that reads the Google style, and after it."""
     for extension in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"):
@@ -111,4 +124,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("object-description-transform", order_fields, priority=600)
     app.connect("doctree-read", name_attributes)
     app.connect("missing-reference", resolve)
+    app.connect("html-page-context", tidy_signatures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import isclass, isfunction
+from inspect import isclass, isfunction, signature
 from pathlib import Path
 from pydoc import locate
 from types import ModuleType
@@ -87,6 +87,19 @@ def test_every_entry_is_what_its_directive_says() -> None:
         if (value := locate(name)) is None or (kind in kinds and not (kinds[kind](value) and value.__doc__))
     ]
     assert wrong == []
+
+
+def test_every_function_of_the_reference_tells_its_arguments_and_its_result() -> None:
+    """An entry without them is a name and no more."""
+    silent = []
+    for name in (name for name, kind in _entries().items() if kind == "autofunction"):
+        function, text = locate(name), getattr(locate(name), "__doc__", None) or ""
+        told = re.findall(r"^ +\**(\w+):", text.partition("Args:\n")[2], re.MULTILINE)
+        wanted = signature(function)  # type: ignore[arg-type]
+        returns = wanted.return_annotation not in ("None", "NoReturn")
+        if not set(wanted.parameters) <= set(told) or (returns and "Returns:\n" not in text):
+            silent.append(name)
+    assert silent == []
 
 
 def test_every_page_of_the_reference_is_in_the_table_of_contents() -> None:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from symtheory.cli.app import app
-from symtheory.spec import group_families
+from symtheory.spec import group_families, gsets, representations
 from symtheory.theorems import Theorem
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,10 +71,11 @@ def test_the_packages_of_tools_export() -> None:
     assert {f"symtheory.{name}" for name in tools} <= set(EXPORTING)
 
 
-def test_every_family_of_groups_is_in_the_reference() -> None:
-    """A module without ``__all__`` whose functions are all for users."""
-    public = [n for n, f in vars(group_families).items() if isfunction(f) and f.__module__ == group_families.__name__]
-    wanted = {f"symtheory.spec.group_families.{name}" for name in public if not name.startswith("_")}
+@pytest.mark.parametrize("module", [group_families, gsets, representations], ids=lambda module: module.__name__)
+def test_every_way_to_make_a_group_and_its_actions_is_in_the_reference(module: ModuleType) -> None:
+    """Modules without ``__all__`` whose functions are all for users."""
+    public = [n for n, f in vars(module).items() if isfunction(f) and f.__module__ == module.__name__]
+    wanted = {f"{module.__name__}.{name}" for name in public if not name.startswith("_")}
     assert wanted and sorted(wanted - _entries().keys()) == []
 
 

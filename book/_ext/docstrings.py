@@ -77,9 +77,10 @@ def order_fields(app: Sphinx, domain: str, kind: str, content: nodes.Element) ->
     """The type of a result beside the result."""
     for fields in content.findall(nodes.field_list):
         named = {field[0].astext(): field for field in fields.findall(nodes.field)}
-        if "rtype" in named and "returns" in named:
+        result = named.get("returns") or named.get("Yields")
+        if result is not None and "rtype" in named:
             fields.remove(named["rtype"])
-            fields.insert(fields.index(named["returns"]) + 1, named["rtype"])
+            fields.insert(fields.index(result) + 1, named["rtype"])
 
 
 def name_attributes(app: Sphinx, tree: nodes.document) -> None:

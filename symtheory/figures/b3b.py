@@ -104,7 +104,7 @@ class B3b(Figure):
         ),
         "page": Settings(
             samples=5000, tested=2000, side=16, width=8, epochs=4, batch=64, anneal="cosine", augmented=False,
-            seeds=(0, 1, 2), decay=5e-3, sizes=(0.0, 0.05, 0.1, 1.0, 30.0), margin=0.05,
+            seeds=(0, 1, 2), decay=5e-3, sizes=(0.0, 0.1, 1.0, 30.0), margin=0.05,
         ),
         "paper": Settings(epochs=30, anneal="cosine", seeds=tuple(range(10))),
     }  # fmt: skip

@@ -157,7 +157,7 @@ def test_units_that_are_whole_modules_may_have_buffers():
     found = [r for r in SymmetryMonitor(model, x).look() if r.units == 2]
     first, second = (flatten(params_of(e)) for e in model.experts)
     apart = (first - second).square().sum() + (model.gate.weight[0] - model.gate.weight[1]).square().sum()
-    apart = float(apart + (model.gate.bias[0] - model.gate.bias[1]) ** 2)
+    apart = float((apart + (model.gate.bias[0] - model.gate.bias[1]) ** 2).detach())
     assert [r.distance for r in found] == [pytest.approx((apart / 2) ** 0.5)]
 
 
@@ -299,7 +299,7 @@ def test_numbers_that_diverge_do_not_stop_training():
             next(model.parameters()).view(-1)[0] = math.nan
         assert all(math.isnan(r.distance) and r.attraction is None for r in monitor.step(optimizer))
     model, x = network("tanh")
-    monitor = SymmetryMonitor(model.float(), x.float(), probe=Probe(x.float(), lambda out: (out**2).sum(1)))
+    monitor = SymmetryMonitor(model.float(), x.float(), probe=Probe(x.float(), lambda out: (out**4).sum(1)))
     with torch.no_grad():
         model[2].get_parameter("weight").mul_(1e25)
     found = monitor.look(torch.optim.SGD(model.parameters(), lr=0.1))
@@ -324,7 +324,8 @@ def test_nothing_is_left_changed_by_looking():
     model, x = Counting().double(), draw(4, 3)
     state = torch.get_rng_state()
     monitor = SymmetryMonitor(model, x, probe=Probe(x, lambda out: (out**2).sum(1)))
-    monitor.look(torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(SymtheoryError, match="forward derivatives, got During a grad"):
+        monitor.look(torch.optim.SGD(model.parameters(), lr=0.1))
     assert float(model.passes) == float(model.last) == 0 and torch.equal(state, torch.get_rng_state())
 
 

@@ -97,7 +97,7 @@ def curvatures(model: nn.Module, params: Params, mirror: Mirror, probe: Probe) -
     try:
         with evaluation(model):
             bend: Tensor = jvp(lambda t: jvp(along, (t,), (one,))[1], (zero,), (one,))[1]
-    except NotImplementedError as error:
+    except (NotImplementedError, RuntimeError) as error:
         raise SymtheoryError(
             "a network with forward derivatives", str(error).splitlines()[0], "watch without a probe"
         ) from error

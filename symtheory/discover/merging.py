@@ -3,7 +3,9 @@ r"""The smaller network that a collapsed one equals.
 Where two units of a layer have the same incoming weights they compute the same, and $a_is(z)+a_js(z)=(a_i+a_j)s(z)$:
 one unit with the sum of the outgoing weights does for both. Where units may change sign, as with $\tanh$, $w_i=-w_j$
 gives $(a_i-a_j)s(z)$. Units without outgoing weights do nothing. Which axes of which tensors are incoming and which
-outgoing is not read off names; it is measured, as everything else is.
+outgoing is not read off names; it is measured, as everything else is. That fewer units compute the same is measured,
+too, at scattered weights and inputs that share nothing with the network's own but which units coincide: a unit that
+is dead on the example inputs is alive there.
 
 Source: paper B, Proposition 3 (a collapsed network has a smaller one as its equal); the construction is ours.
 """
@@ -18,14 +20,15 @@ from typing import Any
 import torch
 from rich.console import Group
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from symtheory.discover.actions import Block, Role, rows
+from symtheory.discover.coincidence import Cluster, Units
 from symtheory.discover.families import PERMUTATION, RESCALING, SIGN, Family
 from symtheory.discover.measure import distance
 from symtheory.discover.report import SymmetryReport
+from symtheory.discover.resizing import resized
+from symtheory.discover.scattering import Scatter, outputs
 from symtheory.discover.search import discover
-from symtheory.discover.tracing import evaluation
 from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
 from symtheory.tables import Sheet, to_html, to_rich, to_text
@@ -34,14 +37,8 @@ from symtheory.tables import Sheet, to_html, to_rich, to_text
 ROUNDING = 1e-9
 #: Scattered points at which it is tried where units are used.
 TRIALS = 8
-#: Attributes in which modules keep sizes that follow a tensor's: type to {attribute: (tensor, axis)}.
-SIZES: dict[type[nn.Module], dict[str, tuple[str, int]]] = {
-    nn.Linear: {"out_features": ("weight", 0), "in_features": ("weight", 1)},
-    nn.modules.conv._ConvNd: {"out_channels": ("weight", 0), "in_channels": ("weight", 1)},
-    nn.modules.batchnorm._NormBase: {"num_features": ("weight", 0)},
-    nn.PReLU: {"num_parameters": ("weight", 0)},
-    nn.Embedding: {"embedding_dim": ("weight", 1)},
-}
+#: Scattered points at which the smaller network is compared, with inputs of their own.
+POINTS = 3
 
 
 @dataclass(frozen=True)
@@ -108,10 +105,6 @@ class Merged:
         )
 
 
-#: Units that coincide, each with its sign towards the first.
-Cluster = list[tuple[int, float]]
-
-
 @dataclass(frozen=True)
 class _Place:
     """One axis of units in one tensor."""
@@ -154,16 +147,18 @@ class _State:
     tensors: Params
     gone: dict[str, dict[int, set[int]]]
 
+    def left(self) -> Params:
+        """All tensors without these entries."""
+        found = dict(self.tensors)
+        for name, axes in self.gone.items():
+            for axis, dropped in axes.items():
+                kept = [k for k in range(found[name].shape[axis]) if k not in dropped]
+                found[name] = found[name].index_select(axis, torch.tensor(kept, device=found[name].device))
+        return found
+
     def small(self, model: nn.Module) -> nn.Module:
         """A copy of a network without these entries."""
-        changed = {}
-        for name, axes in self.gone.items():
-            value = self.tensors[name]
-            for axis, dropped in axes.items():
-                kept = [k for k in range(value.shape[axis]) if k not in dropped]
-                value = value.index_select(axis, torch.tensor(kept, device=value.device))
-            changed[name] = value
-        return _resized(model, changed)
+        return resized(model, {name: value for name, value in self.left().items() if name in self.gone})
 
 
 def merge_symmetric_units(
@@ -178,13 +173,14 @@ def merge_symmetric_units(
     Args:
         model: The network; it is not changed, and looked at in evaluation mode.
         example_inputs: Its positional arguments, or the only one.
-        report: From :func:`symtheory.discover.discover`, if it is at hand.
+        report: From :func:`symtheory.discover.discover`, if it is at hand; without one frozen parameters count, too.
         tolerance: Units coincide where their incoming weights differ by less, relative to the layer's largest; and the
             outputs may change by no more, relative to their norm.
 
     Returns:
         The smaller network with the measured change of its outputs. A layer whose sizes cannot be changed, or whose
-        reduction would change the outputs, keeps its units, with the reason.
+        reduction would change the outputs on some input, keeps its units, with the reason. Units that come in several
+        copies, such as those inside heads, are not merged.
 
     Raises:
         SymtheoryError: If the tolerance is not between 0 and 1, or as :func:`symtheory.discover.discover`.
@@ -199,22 +195,32 @@ def merge_symmetric_units(
     if not 0 < tolerance < 1:
         raise SymtheoryError("a tolerance between 0 and 1", f"{tolerance}", "such as 1e-6")
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    found = discover(model, inputs) if report is None else report
+    found = discover(_thawed(model), inputs) if report is None else report
+    free = {n for n, p in model.named_parameters() if p.requires_grad or report is None}
+    scatter = Scatter(model, inputs, free.union(*(f.action.names for f in found.families)))
     state, notes = _State(_tensors(model), {}), []
-    precise = tuple(t.double() if isinstance(t, Tensor) and t.is_floating_point() else t for t in inputs)
-    wanted = _run(copy.deepcopy(model).double(), precise)
     for family in found.families:
         if family.kind == PERMUTATION and family.copies == 1 and not family.action.units:
-            state, note = _reduced(model, state, family, _signed(family, found), precise, wanted, tolerance)
+            state, note = _reduced(model, state, family, _signed(family, found), scatter, tolerance)
             notes += [note] if note else []
     reduced = state.small(model)
     return Merged(
         reduced,
         tuple(notes),
-        distance(_run(copy.deepcopy(reduced).double(), precise), wanted),
+        distance(outputs(reduced, scatter.own), outputs(model, scatter.own)),
         sum(p.numel() for p in model.parameters()),
         sum(p.numel() for p in reduced.parameters()),
     )
+
+
+def _thawed(model: nn.Module) -> nn.Module:
+    """The network, or a copy with all parameters trainable: what computes the same can be merged, trained or not."""
+    if all(p.requires_grad for p in model.parameters()):
+        return model
+    free = copy.deepcopy(model)
+    for p in free.parameters():
+        p.requires_grad_(p.is_floating_point())
+    return free
 
 
 def _signed(family: Family, report: SymmetryReport) -> bool:
@@ -224,33 +230,64 @@ def _signed(family: Family, report: SymmetryReport) -> bool:
 
 
 def _reduced(
-    model: nn.Module, state: _State, family: Family, signed: bool, inputs: tuple, wanted: Any, tolerance: float
+    model: nn.Module, state: _State, family: Family, signed: bool, scatter: Scatter, tolerance: float
 ) -> tuple[_State, Reduction | None]:
     """The units of one family merged, if some coincide and the outputs stay."""
     n, roles = family.degree, family.action.roles
     parts = [_Place(name, block, role) for name, blocks in roles.items() for block, rs in blocks for role in rs]
     if any(p.role.fibre or len(p.role.dims) != 1 for p in parts):
         return state, None
-    outgoing = _outgoing(model, parts, inputs)
+    units = Units([p.rows(state.tensors[p.name]) for p in parts], signed, tolerance)
+    outgoing, unseen = _outgoing(model, state.tensors, parts, units, scatter)
     if len(outgoing) in (0, len(parts)):
-        return state, None  # outputs of the network; or linear units, where incoming is a matter of taste
-    clusters, idle, silent = _clusters(state.tensors, parts, outgoing, signed, tolerance)
+        return state, None  # nothing can coincide; outputs of the network; or linear units, where all is outgoing
+    clusters, idle, silent = units.found(outgoing)
     unused = {k for members in clusters for k, _ in members[1:]} | idle
+    if unused and unseen:
+        return state, Reduction(family.where, n, n, f"these inputs do not show what {parts[unseen[0]].name} does")
     # a unit without incoming weights gives a constant; whether that is zero is seen when it is left out
     attempts = dict.fromkeys(tuple(sorted(k))[len(k) == n :] for k in (unused | silent, unused))
-    note = None
+    used, note = [parts[k] for k in outgoing], None
+    large, looks = state.small(model), [scatter.own, *(scatter.inputs(k) for k in range(POINTS))]
     for chosen in filter(None, attempts):
-        tried = _left_out(state, parts, outgoing, clusters, chosen)
+        tried = _left_out(state, parts, used, clusters, chosen)
         try:
-            residual = distance(_run(tried.small(model).double(), inputs), wanted)
-        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+            small = tried.small(model)
+            change = max(distance(outputs(small, x), outputs(model, x)) for x in looks)
+            for k, x in enumerate(looks[1:]):
+                other = _State(scatter.tensors(state.tensors, k), state.gone)
+                whole = _coinciding(other, parts, used, clusters, idle, set(chosen) - unused)
+                less = _left_out(whole, parts, used, clusters, chosen)
+                change = max(change, distance(outputs(small, x, less.left()), outputs(large, x, whole.left())))
+        except Exception as error:  # whatever a network raises that cannot have other sizes
             note = Reduction(family.where, n, n, f"the network does not run with fewer: {_line(error)}")
             continue
-        if residual <= tolerance:
+        if change <= tolerance:
             return tried, Reduction(family.where, n, n - len(chosen))
         if set(chosen) == unused:
-            note = Reduction(family.where, n, n, f"with fewer the outputs would change by {residual:.1e}")
+            note = Reduction(family.where, n, n, f"with fewer the outputs would change by {change:.1e}")
     return state, note
+
+
+def _coinciding(
+    state: _State,
+    parts: list[_Place],
+    outgoing: list[_Place],
+    clusters: list[Cluster],
+    idle: set[int],
+    silent: set[int],
+) -> _State:
+    """The state with the same units made equal, unused, or without incoming weights."""
+    tensors = dict(state.tensors)
+    for p in parts:
+        rows = p.rows(tensors[p.name])
+        rows[list(idle if p in outgoing else silent)] = 0.0
+        if p not in outgoing:
+            for (first, _), *others in clusters:
+                for k, sign in others:
+                    rows[k] = sign * rows[first]
+        tensors[p.name] = p.with_rows(tensors[p.name], rows)
+    return _State(tensors, state.gone)
 
 
 def _left_out(
@@ -271,105 +308,41 @@ def _left_out(
     return _State(tensors, gone)
 
 
-def _outgoing(model: nn.Module, parts: list[_Place], inputs: tuple) -> list[_Place]:
-    """Where units are used: there the weights of two equal units can be added up in one of them."""
+def _outgoing(
+    model: nn.Module, tensors: Params, parts: list[_Place], units: Units, scatter: Scatter
+) -> tuple[list[int], list[int]]:
+    """Where the weights of two equal units can be added up in one of them, and where weights show no effect at all."""
     # at several scattered points and for several pairs, because a unit that is at rest shows nothing
-    twin = copy.deepcopy(model).double()
-    generator, left = torch.Generator().manual_seed(0), list(parts)
-    count = len(parts[0].rows(_tensors(twin)[parts[0].name]))
+    left, unseen = list(range(len(parts))), set(range(len(parts)))
     for trial in range(TRIALS):
-        tensors, i, j = _tensors(twin), trial % count, (trial + 1) % count
-        for name in {p.name for p in parts}:
-            t = tensors[name]
-            noise = torch.rand(t.shape, generator=generator, dtype=torch.float64).to(t.device)
-            # what is positive, such as a running variance, stays so; zeros would hide what a bias does
-            shift = 0.0 if bool((t > 0).all()) else (noise - 0.5) * (float(t.abs().mean()) or 1.0)
-            tensors[name] = t * (0.5 + noise) + shift
+        if not units.possible(left):
+            return [], []
+        i, j = trial % units.count, (trial + 1) % units.count
+        point, inputs = scatter.tensors(tensors, trial), scatter.inputs(trial)
         for p in parts:  # two units become equal
-            rows = p.rows(tensors[p.name])
-            rows[i] = rows[j] = (rows[i] + rows[j]) / 2
-            tensors[p.name] = p.with_rows(tensors[p.name], rows)
-        before = _call(twin, tensors, inputs)
-        for p in list(left):
-            rows = p.rows(tensors[p.name])
-            rows[i], rows[j] = 2 * rows[i], 0.0
-            after = _call(twin, {**tensors, p.name: p.with_rows(tensors[p.name], rows)}, inputs)
-            if distance(after, before) > ROUNDING:
-                left.remove(p)
-    return left
+            point[p.name] = _with(p, point[p.name], {j: (1.0, i)})
+        before = outputs(model, inputs, point)
+
+        def changes(p: _Place, change: dict[int, tuple[float, int]]) -> bool:
+            after = outputs(model, inputs, {**point, p.name: _with(p, point[p.name], change)})  # noqa: B023
+            return distance(after, before) > ROUNDING  # noqa: B023
+
+        left = [k for k in left if not changes(parts[k], {i: (2.0, i), j: (0.0, j)})]
+        unseen = {k for k in unseen if k in left and not changes(parts[k], {i: (2.0, i)})}
+    return left, sorted(unseen)
 
 
-def _clusters(
-    tensors: Params, parts: list[_Place], outgoing: list[_Place], signed: bool, tolerance: float
-) -> tuple[list[Cluster], set[int], set[int]]:
-    """Units with the same incoming weights; units that are not used; units without incoming weights."""
-    into, out = (
-        torch.cat([p.rows(tensors[p.name]).double() for p in parts if (p in outgoing) == used], 1)
-        for used in (False, True)
-    )
-    idle, silent = (set(torch.nonzero(t.norm(dim=1) <= tolerance * t.norm(dim=1).max()).flatten().tolist())
-                    for t in (out, into))  # fmt: skip
-    scale, left, found = float(into.norm(dim=1).max()), [k for k in range(len(into)) if k not in idle], []
-    signs = (1.0, -1.0) if signed else (1.0,)
-    while left:
-        base, members = left[0], []
-        for k in left:
-            error, sign = min((float((into[k] - s * into[base]).norm()), s) for s in signs)
-            if error <= tolerance * scale:
-                members.append((k, sign))
-        left = [k for k in left if k not in {m for m, _ in members}]
-        found += [members] if len(members) > 1 else []
-    return found, idle, silent
-
-
-def _resized(model: nn.Module, changed: Params) -> nn.Module:
-    """A copy of a network with tensors of other shapes, and the sizes its modules remember; what is tied stays tied."""
-    smaller = copy.deepcopy(model)
-    for name, value in changed.items():
-        path, _, leaf = name.rpartition(".")
-        old = getattr(smaller.get_submodule(path), leaf)
-        new = value.detach().clone()
-        if isinstance(old, nn.Parameter):
-            new = nn.Parameter(new, requires_grad=old.requires_grad)
-        for module in smaller.modules():
-            for own in (module._parameters, module._buffers):
-                for key in [k for k, t in own.items() if t is old]:
-                    setattr(module, key, new)
-                    _resize(module, key, old.shape)
-    return smaller
-
-
-def _resize(module: nn.Module, leaf: str, before: torch.Size) -> None:
-    """Sizes that a module remembers, after one of its tensors changed its shape."""
-    now = getattr(module, leaf).shape
-    for kind, sizes in SIZES.items():
-        if isinstance(module, kind):
-            for attribute, (tensor, axis) in sizes.items():
-                if tensor == leaf:
-                    setattr(module, attribute, now[axis])
-    if isinstance(module, nn.modules.conv._ConvNd) and leaf == "weight" and module.groups > 1:
-        _regroup(module, before)
-
-
-def _regroup(module: nn.modules.conv._ConvNd, before: torch.Size) -> None:
-    """Only depthwise convolutions can lose channels one by one."""
-    if before[1] != 1 or before[0] != module.groups:
-        raise ValueError("a grouped convolution cannot lose single channels")
-    module.groups = module.in_channels = module.out_channels
+def _with(place: _Place, tensor: Tensor, change: dict[int, tuple[float, int]]) -> Tensor:
+    """A copy of a tensor in which some units are multiples of others."""
+    rows = place.rows(tensor)
+    old = rows.clone()
+    for k, (factor, source) in change.items():
+        rows[k] = factor * old[source]
+    return place.with_rows(tensor, rows)
 
 
 def _tensors(model: nn.Module) -> Params:
     return {**{n: p.detach() for n, p in model.named_parameters()}, **dict(model.named_buffers())}
-
-
-def _call(model: nn.Module, tensors: Params, inputs: tuple) -> Any:
-    with torch.no_grad(), evaluation(model):
-        return functional_call(model, tensors, inputs)
-
-
-def _run(model: nn.Module, inputs: tuple) -> Any:
-    with torch.no_grad(), evaluation(model):
-        return model(*inputs)
 
 
 def _line(error: Exception) -> str:

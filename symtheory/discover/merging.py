@@ -35,8 +35,9 @@ from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 #: Relative change of the outputs in float64 that counts as rounding.
 ROUNDING = 1e-9
-#: Scattered points at which it is tried where units are used.
-TRIALS = 8
+#: Scattered points at which it is tried where units are used, each with the share moved from one unit to another: a
+#: small one leaves piecewise linear units on one piece, where incoming weights would add up as well.
+SHARES = (1.0, 30.0, 1e3) * 3
 #: Scattered points at which the smaller network is compared, with inputs of their own.
 POINTS = 3
 
@@ -312,9 +313,9 @@ def _outgoing(
     model: nn.Module, tensors: Params, parts: list[_Place], units: Units, scatter: Scatter
 ) -> tuple[list[int], list[int]]:
     """Where the weights of two equal units can be added up in one of them, and where weights show no effect at all."""
-    # at several scattered points and for several pairs, because a unit that is at rest shows nothing
+    # for several pairs, because a unit that is at rest shows nothing
     left, unseen = list(range(len(parts))), set(range(len(parts)))
-    for trial in range(TRIALS):
+    for trial, share in enumerate(SHARES):
         if not units.possible(left):
             return [], []
         i, j = trial % units.count, (trial + 1) % units.count
@@ -327,7 +328,7 @@ def _outgoing(
             after = outputs(model, inputs, {**point, p.name: _with(p, point[p.name], change)})  # noqa: B023
             return distance(after, before) > ROUNDING  # noqa: B023
 
-        left = [k for k in left if not changes(parts[k], {i: (2.0, i), j: (0.0, j)})]
+        left = [k for k in left if not changes(parts[k], {i: (1 + share, i), j: (1 - share, i)})]
         unseen = {k for k in unseen if k in left and not changes(parts[k], {i: (2.0, i)})}
     return left, sorted(unseen)
 

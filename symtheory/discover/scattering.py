@@ -78,7 +78,7 @@ class Scatter:
         Returns:
             Positional arguments.
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(2 * seed + 1)
         return tree_map(lambda t: _filled(t, generator, _between), self.own)
 
     def tensors(self, held: Params, seed: int) -> Params:
@@ -91,7 +91,7 @@ class Scatter:
         Returns:
             New ones in double precision, and the others.
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(2 * seed)
         return {
             name: _filled(t, generator, _like if name in self.parameters else _statistic) if name in self.names else t
             for name, t in held.items()

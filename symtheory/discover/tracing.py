@@ -165,6 +165,9 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
         if not functional(graph):
             program = program.run_decompositions({})
             graph = program.graph
+        for node in list(graph.nodes):
+            if name_of(node) == "_assert_tensor_metadata":  # it checks the type before a cast, and computes nothing
+                graph.erase_node(node)
         graph.eliminate_dead_code()
     return _read(program, graph, whole, prefix, example_inputs, opaque)
 

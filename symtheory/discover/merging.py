@@ -17,18 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from rich.console import Group
 from torch import Tensor, nn
 
-from symtheory.discover.actions import Block, Role, rows
-from symtheory.discover.coincidence import Cluster, Units
+from symtheory.discover.coincidence import Units
 from symtheory.discover.families import PERMUTATION, RESCALING, SIGN, Family
 from symtheory.discover.measure import distance
 from symtheory.discover.report import SymmetryReport
-from symtheory.discover.resizing import resized
 from symtheory.discover.scattering import Scatter, outputs
 from symtheory.discover.search import discover
+from symtheory.discover.shrinking import Layer, Place, State
 from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
 from symtheory.tables import Sheet, to_html, to_rich, to_text
@@ -106,62 +104,6 @@ class Merged:
         )
 
 
-@dataclass(frozen=True)
-class _Place:
-    """One axis of units in one tensor."""
-
-    name: str
-    block: Block
-    role: Role
-
-    def rows(self, tensor: Tensor) -> Tensor:
-        """The tensor's block with units first, one row each, as a copy."""
-        return rows(self.block, self.role, tensor)[0].clone()
-
-    def with_rows(self, tensor: Tensor, rows: Tensor) -> Tensor:
-        """A copy of the tensor with these rows."""
-        first = self.block.read(tensor).movedim(self.role.dims[0], 0)
-        values = rows.reshape(first.shape).movedim(0, self.role.dims[0])
-        return self.block.write(tensor.clone(), values).clone()
-
-    def entries(self, tensor: Tensor, units: Sequence[int]) -> tuple[int, set[int]]:
-        """The axis of the tensor that counts the units, and where on it some of them are."""
-        at = 0
-        for axis, (atoms, index) in enumerate(self.block.axes):
-            inside = self.role.dims[0] - at
-            if 0 <= inside < len(atoms):
-                grid = torch.as_tensor(index).reshape([a.size for a in atoms])
-                return axis, set(grid.index_select(inside, torch.tensor(list(units))).flatten().tolist())
-            at += len(atoms)
-        raise AssertionError("a role has its dimension in some axis")
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """A network on its way: merged, but with all units in place, and what may be left out.
-
-    Attributes:
-        tensors: All parameters and buffers, of their first shapes.
-        gone: Tensor to axis to the entries that nothing uses any more.
-    """
-
-    tensors: Params
-    gone: dict[str, dict[int, set[int]]]
-
-    def left(self) -> Params:
-        """All tensors without these entries."""
-        found = dict(self.tensors)
-        for name, axes in self.gone.items():
-            for axis, dropped in axes.items():
-                kept = [k for k in range(found[name].shape[axis]) if k not in dropped]
-                found[name] = found[name].index_select(axis, torch.tensor(kept, device=found[name].device))
-        return found
-
-    def small(self, model: nn.Module) -> nn.Module:
-        """A copy of a network without these entries."""
-        return resized(model, {name: value for name, value in self.left().items() if name in self.gone})
-
-
 def merge_symmetric_units(
     model: nn.Module,
     example_inputs: Tensor | Sequence[Any],
@@ -199,7 +141,7 @@ def merge_symmetric_units(
     found = discover(_thawed(model), inputs) if report is None else report
     free = {n for n, p in model.named_parameters() if p.requires_grad or report is None}
     scatter = Scatter(model, inputs, free.union(*(f.action.names for f in found.families)))
-    state, notes = _State(_tensors(model), {}), []
+    state, notes = State(_tensors(model), {}), []
     for family in found.families:
         if family.kind == PERMUTATION and family.copies == 1 and not family.action.units:
             state, note = _reduced(model, state, family, _signed(family, found), scatter, tolerance)
@@ -231,115 +173,86 @@ def _signed(family: Family, report: SymmetryReport) -> bool:
 
 
 def _reduced(
-    model: nn.Module, state: _State, family: Family, signed: bool, scatter: Scatter, tolerance: float
-) -> tuple[_State, Reduction | None]:
+    model: nn.Module, state: State, family: Family, signed: bool, scatter: Scatter, tolerance: float
+) -> tuple[State, Reduction | None]:
     """The units of one family merged, if some coincide and the outputs stay."""
     n, roles = family.degree, family.action.roles
-    parts = [_Place(name, block, role) for name, blocks in roles.items() for block, rs in blocks for role in rs]
+    parts = [Place(name, block, role) for name, blocks in roles.items() for block, rs in blocks for role in rs]
     if any(p.role.fibre or len(p.role.dims) != 1 for p in parts):
         return state, None
     units = Units([p.rows(state.tensors[p.name]) for p in parts], signed, tolerance)
-    outgoing, unseen = _outgoing(model, state.tensors, parts, units, scatter)
-    if len(outgoing) in (0, len(parts)):
-        return state, None  # nothing can coincide; outputs of the network; or linear units, where all is outgoing
-    clusters, idle, silent = units.found(outgoing)
-    unused = {k for members in clusters for k, _ in members[1:]} | idle
-    if unused and unseen:
-        return state, Reduction(family.where, n, n, f"these inputs do not show what {parts[unseen[0]].name} does")
-    # a unit without incoming weights gives a constant; whether that is zero is seen when it is left out
-    attempts = dict.fromkeys(tuple(sorted(k))[len(k) == n :] for k in (unused | silent, unused))
-    used, note = [parts[k] for k in outgoing], None
-    large, looks = state.small(model), [scatter.own, *(scatter.inputs(k) for k in range(POINTS))]
-    for chosen in filter(None, attempts):
-        tried = _left_out(state, parts, used, clusters, chosen)
-        try:
-            small = tried.small(model)
-            change = max(distance(outputs(small, x), outputs(model, x)) for x in looks)
-            for k, x in enumerate(looks[1:]):
-                other = _State(scatter.tensors(state.tensors, k), state.gone)
-                whole = _coinciding(other, parts, used, clusters, idle, set(chosen) - unused)
-                less = _left_out(whole, parts, used, clusters, chosen)
-                change = max(change, distance(outputs(small, x, less.left()), outputs(large, x, whole.left())))
-        except Exception as error:  # whatever a network raises that cannot have other sizes
-            note = Reduction(family.where, n, n, f"the network does not run with fewer: {_line(error)}")
-            continue
-        if change <= tolerance:
-            return tried, Reduction(family.where, n, n - len(chosen))
-        if set(chosen) == unused:
-            note = Reduction(family.where, n, n, f"with fewer the outputs would change by {change:.1e}")
-    return state, note
+    groups, unseen = _outgoing(model, state.tensors, parts, units, scatter)
+    best, note = state, None
+    for group in groups:
+        if len(group) == len(parts):
+            break  # linear units, where incoming is a matter of taste
+        clusters, idle, silent = units.found(group)
+        unused = {k for members in clusters for k, _ in members[1:]} | idle
+        if unused and unseen:
+            reason = f"these inputs do not show what {parts[unseen[0]].name} does"
+            return state, Reduction(family.where, n, n, reason)
+        # a unit without incoming weights gives a constant; whether that is zero is seen when it is left out
+        for extra in (silent - unused, set()):
+            chosen = tuple(sorted(unused | extra))[len(unused | extra) == n :]
+            fewer = note is None or n - len(chosen) < note.after
+            if not chosen or not fewer:
+                continue
+            layer = Layer(parts, [parts[k] for k in group], clusters, idle, extra, chosen)
+            tried = layer.left_out(state)
+            try:
+                change = _change(model, state, tried, layer, scatter)
+            except Exception as error:  # whatever a network raises that cannot have other sizes
+                note = note or Reduction(family.where, n, n, f"the network does not run with fewer: {_line(error)}")
+                continue
+            if change <= tolerance:
+                best, note = tried, Reduction(family.where, n, n - len(chosen))
+            elif not extra:
+                note = note or Reduction(family.where, n, n, f"with fewer the outputs would change by {change:.1e}")
+    return best, note
 
 
-def _coinciding(
-    state: _State,
-    parts: list[_Place],
-    outgoing: list[_Place],
-    clusters: list[Cluster],
-    idle: set[int],
-    silent: set[int],
-) -> _State:
-    """The state with the same units made equal, unused, or without incoming weights."""
-    tensors = dict(state.tensors)
-    for p in parts:
-        rows = p.rows(tensors[p.name])
-        rows[list(idle if p in outgoing else silent)] = 0.0
-        if p not in outgoing:
-            for (first, _), *others in clusters:
-                for k, sign in others:
-                    rows[k] = sign * rows[first]
-        tensors[p.name] = p.with_rows(tensors[p.name], rows)
-    return _State(tensors, state.gone)
-
-
-def _left_out(
-    state: _State, parts: list[_Place], outgoing: list[_Place], clusters: list[Cluster], unused: tuple[int, ...]
-) -> _State:
-    """The state with clusters merged into their first units, and some units left out."""
-    tensors, gone = dict(state.tensors), {name: dict(axes) for name, axes in state.gone.items()}
-    for p in parts:
-        rows = p.rows(tensors[p.name])
-        for members in clusters:
-            number, sign = (torch.tensor(v) for v in zip(*members, strict=True))
-            total = (sign.to(rows)[:, None] * rows[number]).sum(0)
-            rows[members[0][0]] = total if p in outgoing else total / len(members)
-        axis, dropped = p.entries(tensors[p.name], unused)
-        tensors[p.name] = p.with_rows(tensors[p.name], rows)
-        axes = gone.setdefault(p.name, {})
-        axes[axis] = axes.get(axis, set()) | dropped
-    return _State(tensors, gone)
+def _change(model: nn.Module, state: State, tried: State, layer: Layer, scatter: Scatter) -> float:
+    """Largest change of the outputs: of the network itself, and of others in which the same units coincide."""
+    large, small = state.small(model), tried.small(model)
+    change = distance(outputs(small, scatter.own), outputs(large, scatter.own))
+    for k in range(POINTS):
+        x, whole = scatter.inputs(k), layer.coinciding(State(scatter.tensors(state.tensors, k), state.gone))
+        change = max(change, distance(outputs(small, x), outputs(large, x)))
+        change = max(change, distance(outputs(small, x, layer.left_out(whole).left()), outputs(large, x, whole.left())))
+    return change
 
 
 def _outgoing(
-    model: nn.Module, tensors: Params, parts: list[_Place], units: Units, scatter: Scatter
-) -> tuple[list[int], list[int]]:
-    """Where the weights of two equal units can be added up in one of them, and where weights show no effect at all."""
-    # for several pairs, because a unit that is at rest shows nothing
+    model: nn.Module, tensors: Params, parts: list[Place], units: Units, scatter: Scatter
+) -> tuple[list[list[int]], list[int]]:
+    """Groups of places where equal units can be added up in one of them, and places that show no effect at all."""
+    # places of different groups add up one group at a time only, as where units are products of two things
+
+    def changes(trial: int, places: list[int], share: float, rest: float) -> bool:
+        # another pair in each trial, because a unit that is at rest shows nothing
+        i, j = trial % units.count, (trial + 1) % units.count
+        point, inputs = scatter.tensors(tensors, trial), scatter.inputs(trial)
+        for p in parts:  # two units become equal
+            point[p.name] = p.mixed(point[p.name], {j: (1.0, i)})
+        before = outputs(model, inputs, point)
+        for k in places:
+            point[parts[k].name] = parts[k].mixed(point[parts[k].name], {i: (1 + share, i), j: (1 - rest, i)})
+        return distance(outputs(model, inputs, point), before) > ROUNDING
+
     left, unseen = list(range(len(parts))), set(range(len(parts)))
     for trial, share in enumerate(SHARES):
         if not units.possible(left):
             return [], []
-        i, j = trial % units.count, (trial + 1) % units.count
-        point, inputs = scatter.tensors(tensors, trial), scatter.inputs(trial)
-        for p in parts:  # two units become equal
-            point[p.name] = _with(p, point[p.name], {j: (1.0, i)})
-        before = outputs(model, inputs, point)
-
-        def changes(p: _Place, change: dict[int, tuple[float, int]]) -> bool:
-            after = outputs(model, inputs, {**point, p.name: _with(p, point[p.name], change)})  # noqa: B023
-            return distance(after, before) > ROUNDING  # noqa: B023
-
-        left = [k for k in left if not changes(parts[k], {i: (1 + share, i), j: (1 - share, i)})]
-        unseen = {k for k in unseen if k in left and not changes(parts[k], {i: (2.0, i)})}
-    return left, sorted(unseen)
-
-
-def _with(place: _Place, tensor: Tensor, change: dict[int, tuple[float, int]]) -> Tensor:
-    """A copy of a tensor in which some units are multiples of others."""
-    rows = place.rows(tensor)
-    old = rows.clone()
-    for k, (factor, source) in change.items():
-        rows[k] = factor * old[source]
-    return place.with_rows(tensor, rows)
+        left = [k for k in left if not changes(trial, [k], share, share)]
+        unseen = {k for k in unseen if k in left and not changes(trial, [k], 1.0, 0.0)}
+    groups: list[list[int]] = []
+    for k in left:
+        joint = (g for g in groups if not any(changes(t, [*g, k], s, s) for t, s in enumerate(SHARES)))
+        if (group := next(joint, None)) is None:
+            groups.append([k])
+        else:
+            group.append(k)
+    return groups, sorted(unseen)
 
 
 def _tensors(model: nn.Module) -> Params:

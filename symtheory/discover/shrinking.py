@@ -71,6 +71,9 @@ class Place:
 
         Returns:
             The axis, and positions along it.
+
+        Raises:
+            AssertionError: Never; a role has its dimension in some axis.
         """
         at = 0
         for axis, (atoms, index) in enumerate(self.block.axes):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rich.console import Group
@@ -228,16 +229,19 @@ def _outgoing(
     """Groups of places where equal units can be added up in one of them, and places that show no effect at all."""
     # places of different groups add up one group at a time only, as where units are products of two things
 
+    @lru_cache(maxsize=1)
+    def point(trial: int) -> tuple[Params, tuple, list[Any]]:
+        weights, inputs = scatter.tensors(tensors, trial), scatter.inputs(trial)
+        for p in parts:  # two units become equal, other ones in each trial, because a unit at rest shows nothing
+            weights[p.name] = p.mixed(weights[p.name], {(trial + 1) % units.count: (1.0, trial % units.count)})
+        return weights, inputs, outputs(model, inputs, weights)
+
     def changes(trial: int, places: list[int], share: float, rest: float) -> bool:
-        # another pair in each trial, because a unit that is at rest shows nothing
-        i, j = trial % units.count, (trial + 1) % units.count
-        point, inputs = scatter.tensors(tensors, trial), scatter.inputs(trial)
-        for p in parts:  # two units become equal
-            point[p.name] = p.mixed(point[p.name], {j: (1.0, i)})
-        before = outputs(model, inputs, point)
-        for k in places:
-            point[parts[k].name] = parts[k].mixed(point[parts[k].name], {i: (1 + share, i), j: (1 - rest, i)})
-        return distance(outputs(model, inputs, point), before) > ROUNDING
+        weights, inputs, before = point(trial)
+        i, j, moved = trial % units.count, (trial + 1) % units.count, dict(weights)
+        for p in (parts[k] for k in places):
+            moved[p.name] = p.mixed(moved[p.name], {i: (1 + share, i), j: (1 - rest, i)})
+        return distance(outputs(model, inputs, moved), before) > ROUNDING
 
     left, unseen = list(range(len(parts))), set(range(len(parts)))
     for trial, share in enumerate(SHARES):

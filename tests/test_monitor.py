@@ -2,7 +2,6 @@
 
 import csv
 import math
-from itertools import count
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from torch import nn
 from symtheory.discover import discover
 from symtheory.errors import SymtheoryError
 from symtheory.monitor import Probe, SymmetryMonitor, lightning_callback, transformers_callback, watching
-from symtheory.monitor.attraction import curvatures
+from symtheory.monitor.attraction import attraction, curvatures
 from symtheory.monitor.reading import effective_rank, gram, read, rows
 from symtheory.spec.params import flatten, params_of
 from tests.strategies import seeds
@@ -176,6 +175,35 @@ def test_what_has_collapsed_is_counted(seed):
     found, _ = read(family, params_of(model), {}, 7)
     assert (found.duplicates, found.dead, found.units, found.step) == (2, 1, 5, 7)
     assert found.distance == pytest.approx(0, abs=1e-9) and found.rank <= 2 + 1e-6
+
+
+def test_thresholds_are_shares_of_the_typical_unit():
+    """A unit of a twentieth of the others is alive; two dead ones are no duplicates; distances have no unit."""
+    model, x = network("relu")
+    family = next(f for f in discover(model, x).families if f.where.startswith("0") and f.kind == "permutation")
+    params = params_of(model)
+
+    def scaled(*sizes):
+        copy = {n: p.detach().clone() for n, p in params.items()}
+        for k, size in enumerate(sizes):
+            for t in (copy["0.weight"], copy["0.bias"], copy["2.weight"].T):
+                t[k] *= size
+        return read(family, copy, {}, 0)[0]
+
+    assert scaled(0.05).dead == 0
+    assert (scaled(1e-4, 1e-4).dead, scaled(1e-4, 1e-4).duplicates) == (2, 0)
+    units = torch.cat([params["0.weight"], params["0.bias"][:, None], params["2.weight"].T], 1)
+    typical = float(units.detach().square().sum(1).mean().sqrt())
+    assert scaled().relative == pytest.approx(scaled().distance / typical)
+    assert scaled(*[7.0] * 5).relative == pytest.approx(scaled().relative)
+
+
+def test_the_rank_of_several_copies_is_the_smallest():
+    model, x = network("heads")
+    family = next(f for f in discover(model, x).families if f.copies == 2 and not f.no_mirror)
+    ranks = effective_rank(gram(family, params_of(model)))
+    assert float(ranks.max() - ranks.min()) > 0.01
+    assert read(family, params_of(model), {}, 0)[0].rank == pytest.approx(float(ranks.min()))
 
 
 def test_units_are_all_entries_that_touch_them():
@@ -351,16 +379,64 @@ def test_attached_it_looks_after_steps_and_changes_nothing():
     assert torch.equal(*ends)
 
 
-def test_by_default_it_takes_no_more_than_its_share(monkeypatch):
-    """A clock that ticks whenever it is asked: a look that costs c is followed by none for c (1 - share) / share."""
+@pytest.mark.parametrize("budget", [0.05, 0.5])
+def test_by_default_it_takes_its_share_of_the_time(monkeypatch, budget):
+    """A clock on which a step takes a twentieth of a second and a look one."""
     model, x = network("tanh")
-    ticks = count()
-    monkeypatch.setattr(watching, "perf_counter", lambda: float(next(ticks)))
-    monitor = SymmetryMonitor(model, x, budget=0.05)
-    for _ in range(2000):
+    monitor, now = SymmetryMonitor(model, x, budget=budget), [0.0]
+    monitor._begin = 0.0
+
+    def slow(*given):
+        now[0] += 1 / len(monitor.families)
+        return read(*given)
+
+    monkeypatch.setattr(watching, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(watching, "read", slow)
+    for _ in range(4000):
+        now[0] += 0.05
         monitor.step()
-    looks = len(monitor.readings) // len(monitor.families)
-    assert monitor.seconds == looks and monitor.share == pytest.approx(0.05, rel=0.2)
+    assert monitor.seconds == pytest.approx(len(monitor.readings) / len(monitor.families))
+    assert monitor.share == pytest.approx(budget, rel=0.05)
+
+
+def test_at_the_critical_decay_the_exponent_vanishes():
+    bend = torch.tensor([-3.0, -1.0, 0.5], dtype=torch.float64)
+    critical = attraction(bend, 0.05, 0.0).critical_decay
+    assert attraction(bend, 0.05, critical).exponent.value == pytest.approx(0, abs=1e-9)
+    assert attraction(bend, 0.05, 1.1 * critical).attracts and not attraction(bend, 0.05, 0.9 * critical).attracts
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW", "RMSprop"])
+def test_accumulation_clipping_and_scaling_leave_the_force_and_the_run_alone(kind):
+    """Four small batches a step, a gradient scaler, clipping: looked at or not, the same bits."""
+    ends, forces = [], []
+    for watched in (False, True):
+        model, x = network("tanh")
+        model, x = model.float(), x.float()
+        optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.01)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        monitor = SymmetryMonitor(model, x, every=2, probe=Probe(x, lambda out: out.square().sum(1)))
+        if watched:
+            monitor.attach(optimizer)
+        for _ in range(4):
+            optimizer.zero_grad()
+            for row in x:
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    out = model(row[None])
+                scaler.scale(out.float().square().mean() / 4).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+            scaler.step(optimizer)
+            scaler.update()
+        kept = [p.grad for p in model.parameters()]
+        assert all(torch.equal(a, b) for a, b in zip(grads.values(), kept, strict=True)) and model.training
+        forces = [r.force for r in monitor.last()]
+        if watched:
+            again = [read(f, params_of(model), grads, 0)[0].force for f in monitor.families]
+            assert forces == pytest.approx(again) and monitor.steps == 4
+        ends.append(flatten(params_of(model)).detach())
+    assert torch.equal(*ends)
 
 
 def test_what_it_sees_is_written(tmp_path):

@@ -305,7 +305,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows[members[0][0]] = total if p in self.outgoing else total / len(members)",
         "rows[members[0][0]] = total / len(members)",
         "outgoing weights of merged units are averaged, not added",
-        "tests/test_merging.py -k same_incoming",
+        "tests/test_merging.py -k flattened",
     ),
     Mutant(
         "discover/shrinking.py",
@@ -316,8 +316,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "discover/merging.py",
-        "change = max(change, distance(outputs(small, x, layer.left_out(whole).left()), outputs(large, x, whole.left())))",
-        "pass",
+        "distance(outputs(small, x, layer.left_out(whole).left()), outputs(large, x, whole.left()))",
+        "0.0",
         "a merger is tried at the network's own weights only, where units may be dead",
         "tests/test_merging.py -k dead_on",
     ),

@@ -396,6 +396,34 @@ def test_nearly_equal_units_merge_within_the_tolerance_only():
     assert layer(found.model, "0").out_features == 7 and 0 < found.residual < 1e-4
 
 
+def test_units_that_agree_in_some_tensors_only_do_not_coincide():
+    """Biases that start at zero, or the same weights with another bias: nothing to merge, and nothing to refuse."""
+    for name in ("weight", "bias"):
+        model = mlp(nn.ReLU())
+        with torch.no_grad():
+            t = model[0].get_parameter(name)
+            t[3] = t[0]
+        assert merge_symmetric_units(model, draw(5, 4)).reductions == ()
+
+
+def test_two_layers_that_are_concatenated_lose_units_both():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right, self.head = nn.Linear(4, 3), nn.Linear(4, 5), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(torch.relu(torch.cat([self.left(x), self.right(x)], 1)))
+
+    torch.manual_seed(0)
+    model = Both()
+    tied(model.left, (0, 2, 1))
+    tied(model.right, (1, 4, 1), (1, 2, 1))
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert [units_of(found, "left"), units_of(found, "right"), layer(found.model, "head").in_features] == [2, 3, 5]
+    same(found.model, model, draw(50, 4, seed=1))
+
+
 def test_where_no_units_agree_the_network_is_not_run_again(monkeypatch):
     """After the search it is compared with its copy, and that is all."""
     model, x = mlp(nn.ReLU()), draw(5, 4)

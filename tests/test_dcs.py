@@ -538,3 +538,14 @@ def test_nothing_but_the_factors_is_left_of_tensors_across_the_mirror():
     assert sum(p.numel() for p in half.parameters()) == size + 1200
     x = torch.randn(3, 40)
     assert torch.allclose(wrapped(x), net(x), atol=1e-5) and torch.allclose(half(x), net(x), atol=1e-5)
+
+
+def test_frozen_parameters_are_not_trained_through_their_factors():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    wrapped, x = dcs(model, sign_flip_all(model), 0.1), torch.ones(4, 2)
+    wrapped(x).sum().backward()
+    torch.optim.SGD(wrapped.parameters(), lr=0.1).step()
+    assert torch.equal(wrapped.fold().get_parameter("0.weight"), model[0].get_parameter("weight"))
+    with pytest.raises(SymtheoryError, match="a mirror on trained parameters, got frozen"):
+        dcs(model, sign_flip_all(model, ["0.weight"]), 0.1)

@@ -38,7 +38,7 @@ class DCS(nn.Module):
         imbalance: $\delta$, see :meth:`symtheory.engine.factoring.Factoring.split`.
 
     Raises:
-        SymtheoryError: If the mirror does not fit the model, or alpha is negative.
+        SymtheoryError: If the mirror does not fit the model or touches frozen parameters, or alpha is negative.
     """
 
     def __init__(
@@ -57,6 +57,9 @@ class DCS(nn.Module):
             )
         own = {name: p.detach() for name, p in model.named_parameters()}
         require_params(own, mirror.shapes)
+        frozen = [n for n in mirror.shapes if not model.get_parameter(n).requires_grad]
+        if frozen:
+            raise SymtheoryError("a mirror on trained parameters", f"frozen {frozen}", "take a mirror without them")
         self.model = copy.deepcopy(model)
         self.mirror, self.alpha = mirror, alpha
         each = isinstance(groups, str) and groups == "each"
@@ -222,13 +225,13 @@ def sign_flip_all(model: nn.Module, names: list[str] | None = None) -> Mirror:
 
     Args:
         model: The model.
-        names: Tensors to make sparse; default all.
+        names: Tensors to make sparse; default all that are trained.
 
     Returns:
         The mirror.
     """
     own = dict(model.named_parameters())
-    return sign_flip(shapes_of(own), list(own) if names is None else names)
+    return sign_flip(shapes_of(own), [n for n, p in own.items() if p.requires_grad] if names is None else names)
 
 
 def start_on_mirror(wrapped: DCS, imbalance: float = 0.5) -> DCS:

@@ -155,7 +155,7 @@ class A7(Figure):
         ),
         "page": Settings(
             samples=5000, tested=2000, side=16, width=8, epochs=10, batch=32, anneal="cosine", augmented=False,
-            seeds=(0,), decay=2e-3, imbalance=0.1, cut=5e-3,
+            seeds=(0,), decay=2e-3, imbalance=0.1, cut=2e-3,
         ),
         "paper": Settings(epochs=200, anneal="cosine"),
     }  # fmt: skip

@@ -178,11 +178,14 @@ def test_copies_make_blocks_whatever_their_sign_and_silent_units_do_not_count():
     assert lonely(silent, 0.95) == 1 and len(blocks(silent, 0.95)) == 0 and similarity(silent, silent) == 0
 
 
-def test_sorting_by_the_first_eigenvector_brings_units_of_a_block_together():
-    labels = np.array([0, 1, 0, 1, 1, 0])
-    signs = np.where(labels == 0, 1.0, -1.0)
-    units = order(0.9 * np.outer(signs, signs) + 0.1 * np.eye(6))
-    assert abs(np.diff(labels[units])).sum() == 1
+def test_sorting_brings_units_of_a_block_together():
+    labels = np.array([0, 1, 2, 0, 1, 2, 2, 1, 0, 3])
+    matrix = 0.9 * (labels[:, None] == labels) + 0.1 * np.eye(10)
+    matrix[9] = matrix[:, 9] = 0  # silent
+    units = order(matrix)
+    assert sorted(units) == list(range(10)) and units[-1] == 9
+    assert (np.diff(labels[units[:-1]]) != 0).sum() == 2
+    assert order(np.eye(2)).tolist() == [0, 1] and order(np.zeros((3, 3))).tolist() == [0, 1, 2]
 
 
 def test_similarity_compares_entries_and_not_levels():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
@@ -33,15 +34,20 @@ def correlation(outputs: Tensor) -> np.ndarray:
 
 
 def order(matrix: np.ndarray) -> np.ndarray:
-    """Units along the eigenvector with the largest eigenvalue, which brings blocks to light.
+    """Units in the order of a hierarchical clustering, which brings any number of blocks to light.
 
     Args:
-        matrix: Symmetric.
+        matrix: From :func:`correlation`.
 
     Returns:
-        A permutation.
+        A permutation; silent units come last.
     """
-    return np.argsort(np.linalg.eigh(matrix)[1][:, -1], kind="stable")
+    live, silent = np.flatnonzero(np.diag(matrix) > 0), np.flatnonzero(np.diag(matrix) == 0)
+    if len(live) > 2:
+        apart = np.clip(1 - matrix[np.ix_(live, live)], 0, 2)
+        pairs = apart[np.triu_indices(len(live), 1)]
+        live = live[leaves_list(linkage(pairs, "average", optimal_ordering=True))]
+    return np.concatenate([live, silent])
 
 
 def blocks(matrix: np.ndarray, cut: float) -> np.ndarray:

@@ -2,7 +2,8 @@ r"""Figure A3c (paper A, Figure 3, right): with weight decay the neurons of ResN
 
 Setting: :mod:`symtheory.figures.residual`, 100 epochs at a fixed learning rate. Measured on 2000 test images: the
 correlation matrix of the penultimate layer's 128 outputs before the activation (and after it, for figure A6), its units
-sorted along the eigenvector with the largest eigenvalue; and in numbers: the part of the units that no other unit
+sorted by clustering (the paper sorts along the eigenvector with the largest eigenvalue, which interleaves all blocks
+beyond two); and in numbers: the part of the units that no other unit
 copies, that is whose correlation with each other unit is at most 0.95 in absolute value.
 
 Open in the paper: its decays ("varying degrees"), and a measure of its blocks.

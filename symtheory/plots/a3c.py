@@ -46,12 +46,12 @@ def figure_a3c(result: xr.Dataset) -> Figure:
             matrix = result["correlation"].isel(decay=k).values
             image = plot_matrix(matrix, ax, order(matrix))
             ax.set_title(_title(float(result["decay"][k])))
-        figure.colorbar(image, ax=[left, middle], label="correlation", location="bottom", shrink=0.6, aspect=30)
+        figure.colorbar(image, ax=middle, label="correlation", location="right", shrink=0.8)
         alone, decay = result["lonely"], result["decay"].values
         right.fill_between(decay, alone.min("seed"), alone.max("seed"), color=BLUE, alpha=0.18, linewidth=0)
         right.plot(decay, alone.mean("seed"), "o-", color=BLUE)
         right.set_xscale("symlog", linthresh=float(decay[1]), linscale=0.5)
-        right.set(xlabel="weight decay", ylabel="part of the neurons without a copy", ylim=(-0.03, 1.03))
+        right.set(xlabel="weight decay", ylabel="neurons without a copy", ylim=(-0.03, 1.03))
     return figure
 
 

@@ -42,11 +42,11 @@ def figure_a7(result: xr.Dataset) -> Figure:
     with style():
         figure, (left, middle, right) = canvas(3, width=3.5, height=3.6)
         plot_a7(result, left, "accuracy").set_ylabel("test accuracy")
-        plot_a7(result, middle, "sparsity").set_ylabel(f"part of the parameters below {result.attrs['cut']:g}")
+        plot_a7(result, middle, "sparsity").set_ylabel(f"parameters below {result.attrs['cut']:g}")
         left.legend(loc="best")
         memory = result["memory"] / float(result["memory"].sel(model="vanilla")[0])
         for k, (model, color) in enumerate(_COLORS.items()):
             right.bar([j + 0.4 * (k - 0.5) for j in range(2)], memory.sel(model=model), width=0.38, color=color)
         right.set_xticks(range(2), [f"{int(n)} image{'s' if n > 1 else ''}" for n in result["images"].values])
-        right.set(xlabel="batch", ylabel="memory of a step, vanilla with one image = 1", yscale="log")
+        right.set(xlabel="batch", ylabel="memory (vanilla, 1 image = 1)")
     return figure

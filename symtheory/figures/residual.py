@@ -112,7 +112,7 @@ def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
     images = pictures.opened(shard, load)
     parts = [pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])]
     train, test = (part.shrunk(shard["side"]).to(device) for part in parts)
-    plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["augmented"], shard["seed"])
+    plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["seed"], shard["augmented"])
     network = ResNet18(
         images.classes, torch.Generator().manual_seed(shard["seed"]), shard["penultimate"], shard["width"]
     )

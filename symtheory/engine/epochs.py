@@ -1,9 +1,9 @@
 r"""Training a model by epochs: the loop that supervised and contrastive training share.
 
-Who trains says what a batch is and what its loss; the loop does the rest: steps at the rate that a plan gives, a measure
-after every epoch, and states kept so that an interrupted training goes on from there. On a GPU a model is compiled and
-runs in bfloat16 where autocast takes it to be safe, weights and optimiser in single precision. All randomness of an
-epoch has to come from the seed and its number, so that a training that goes on draws the same.
+Who trains says what a batch is and what its loss; the loop does the rest: steps at the rate that a plan gives, a
+measure after every epoch, and states kept so that an interrupted training goes on from there. On a GPU a model is
+compiled and runs in bfloat16 where autocast takes it to be safe, weights and optimiser in single precision. All
+randomness of an epoch has to come from the seed and its number, so that a training that goes on draws the same.
 """
 
 from __future__ import annotations

@@ -91,6 +91,17 @@ class ResNet18(nn.Module):
                 for p in (module.weight, module.bias):
                     p.uniform_(-(module.in_features**-0.5), module.in_features**-0.5, generator=generator)
 
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the blocks make of an image, averaged over places; the input of the penultimate layer.
+
+        Args:
+            x: Shape ``(n, 3, height, width)``.
+
+        Returns:
+            Shape ``(n, 8 * width)``.
+        """
+        return self.blocks(self.stem(x)).mean((2, 3))
+
     def features(self, x: Tensor) -> Tensor:
         """Output of the penultimate layer before its activation.
 
@@ -100,7 +111,7 @@ class ResNet18(nn.Module):
         Returns:
             Shape ``(n, penultimate)``.
         """
-        return self.penultimate(self.blocks(self.stem(x)).mean((2, 3)))
+        return self.penultimate(self.pooled(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits.

@@ -98,6 +98,40 @@ class Prepared:
     network: ResNet18
 
 
+def splits(shard: Shard, device: str, load: Loader | None) -> tuple[Split, Split, int]:
+    """Images of a shard.
+
+    Args:
+        shard: With its origin, and ``samples``, ``tested`` and ``side`` as in :class:`Setting`.
+        device: Where to put them.
+        load: Where the data set comes from.
+
+    Returns:
+        Images to train on, images to test on, and the number of classes.
+    """
+    images = pictures.opened(shard, load)
+    parts = [pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])]
+    train, test = (part.shrunk(shard["side"]).to(device) for part in parts)
+    return train, test, images.classes
+
+
+def network(seed: int, outputs: int, penultimate: int, width: int, device: str) -> ResNet18:
+    """A network at its start.
+
+    Args:
+        seed: Of its weights.
+        outputs: Units of the last layer.
+        penultimate: Units of the layer before.
+        width: Channels of the first stage.
+        device: Where to put it.
+
+    Returns:
+        The network, its channels last in memory.
+    """
+    made = ResNet18(outputs, torch.Generator().manual_seed(seed), penultimate, width)
+    return made.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
     """Images, plan and network of a shard.
 
@@ -109,15 +143,10 @@ def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
     Returns:
         All of it.
     """
-    images = pictures.opened(shard, load)
-    parts = [pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])]
-    train, test = (part.shrunk(shard["side"]).to(device) for part in parts)
+    train, test, classes = splits(shard, device, load)
     plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["seed"], shard["augmented"])
-    network = ResNet18(
-        images.classes, torch.Generator().manual_seed(shard["seed"]), shard["penultimate"], shard["width"]
-    )
-    there = network.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Prepared(train, test, Normalise(train.images), plan, there)
+    net = network(shard["seed"], classes, shard["penultimate"], shard["width"], device)
+    return Prepared(train, test, Normalise(train.images), plan, net)
 
 
 def sgd(model: nn.Module | list[nn.Parameter], lr: float, decay: float) -> torch.optim.SGD:

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 from torch.optim import Optimizer
 
 from symtheory.engine import augment, epochs
 from symtheory.engine.epochs import Measure
 from symtheory.engine.images import Split, scaled, shuffled
+from symtheory.engine.resnet import Trunk, draw
 from symtheory.engine.resuming import Bookmark
 from symtheory.engine.supervised import Normalise
 from symtheory.errors import SymtheoryError
@@ -44,6 +46,47 @@ class Plan(epochs.Plan):
         if self.batch < 2 or not self.temperature > 0 or not 0 < self.least <= 1:
             got = f"batch {self.batch}, temperature {self.temperature}, least {self.least}"
             raise SymtheoryError("two images a batch, temperature > 0, 0 < least <= 1", got, "change them")
+
+
+class Network(nn.Module):
+    """ResNet18 with a projection head of two layers.
+
+    As in the implementation of SimCLR the hidden layer of the head is as wide as the features and normalised over the
+    batch, and the last layer has no bias. No normalisation follows it here: it would single out the axes, while the
+    loss does not change when all outputs are rotated.
+
+    Args:
+        outputs: Units of the last layer.
+        generator: Source of the initial weights, see :func:`symtheory.engine.resnet.draw`.
+        width: Channels of the first stage; 64 is ResNet18.
+
+    Raises:
+        SymtheoryError: If a number is not positive.
+    """
+
+    def __init__(self, outputs: int, generator: torch.Generator, width: int = 64, normalised=True) -> None:
+        super().__init__()
+        if min(outputs, width) < 1:
+            raise SymtheoryError("an output and a channel", f"{outputs} and {width}", "such as 128 and 64")
+        self.trunk = Trunk(generator, width)
+        self.head = nn.Sequential(
+            skip_init(nn.Linear, self.trunk.units, self.trunk.units, bias=not normalised),
+            nn.BatchNorm1d(self.trunk.units) if normalised else nn.Identity(),
+            nn.ReLU(),
+            skip_init(nn.Linear, self.trunk.units, outputs, bias=False),
+        )
+        draw(self.head, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features after the head.
+
+        Args:
+            x: Shape ``(n, 3, height, width)``.
+
+        Returns:
+            Shape ``(n, outputs)``.
+        """
+        return self.head(self.trunk.pooled(x))
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:

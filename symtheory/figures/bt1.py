@@ -30,15 +30,13 @@ from symtheory.engine import contrastive
 from symtheory.engine.epochs import Anneal, Epoch
 from symtheory.engine.images import Loader
 from symtheory.engine.probing import fit
-from symtheory.engine.resnet import ResNet18
 from symtheory.engine.supervised import Normalise, outputs
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures, residual
 from symtheory.figures.base import Config, Executor, Figure, InProcess, Outcome, Preset, Shard
 from symtheory.figures.teacher import eigenvalues
 from symtheory.spec.verdict import Verdict
-from symtheory.transforms.anchor import AnchoredDecay
-from symtheory.transforms.static import static_bias
+from symtheory.transforms.syre import syre
 
 #: Eigenvalues below it count as none.
 CUT = 1e-5
@@ -46,8 +44,7 @@ CUT = 1e-5
 LAYERS = ("penultimate", "last")
 #: Where the bias is.
 PLACES = ("head", "all layers")
-#: Modules of the network that are the projection head.
-HEAD = ("penultimate", "last")
+NORM=True
 VANILLA = "vanilla"
 
 
@@ -120,27 +117,43 @@ class Settings(Config):
         return {**{k: getattr(self, k) for k in names}, "seed": seed, "sigma0": sigma0, "place": place}
 
 
-def optimiser(net: ResNet18, lr: float, decay: float, sigma0: float, place: str, seed: int) -> torch.optim.SGD:
-    """SGD of a network, with decay towards a static bias where there is one, and towards zero elsewhere.
+def biased(net: contrastive.Network, decay: float, sigma0: float, place: str, seed: int) -> contrastive.Network:
+    """A network with a static bias under the weights of its head, or of all its layers.
 
     Args:
-        net: The network.
-        lr: Learning rate.
-        decay: PyTorch's ``weight_decay``, of all parameters.
+        net: At its start.
+        decay: PyTorch's ``weight_decay``.
         sigma0: Size of the bias in units of one over the root of the fan-in; 0 for none.
         place: One of ``PLACES``.
         seed: Of the bias.
 
     Returns:
+        A copy that computes the same; the network itself if there is no bias.
+    """
+    if not sigma0:
+        return net
+    names = [k for k, p in net.named_parameters() if p.dim() > 1 and (place != PLACES[0] or k.startswith("head."))]
+    made = syre(net, sigma0, decay / 2, seed=seed, relative=True, names=names)
+    assert isinstance(made, contrastive.Network)
+    return made
+
+
+def optimiser(net: nn.Module, lr: float, decay: float) -> torch.optim.SGD:
+    """SGD with decay of weights, but not of normalisations.
+
+    Args:
+        net: The network.
+        lr: Learning rate.
+        decay: PyTorch's ``weight_decay``; on a biased weight it acts before the bias is added.
+
+    Returns:
         The optimiser.
     """
-    made = residual.sgd(net, lr, 0.0 if sigma0 else decay)
-    if sigma0:
-        params = dict(net.named_parameters())
-        chosen = {k: p.detach() for k, p in params.items() if place != PLACES[0] or k.split(".")[0] in HEAD}
-        bias = static_bias(chosen, sigma0, seed, relative=True)
-        AnchoredDecay(made, [bias.get(k, torch.zeros_like(p)) for k, p in params.items()], decay / 2)
-    return made
+    groups = [
+        {"params": [p for p in net.parameters() if (p.dim() > 1) == weights], "weight_decay": decay * weights}
+        for weights in (True, False)
+    ]
+    return torch.optim.SGD(groups, lr=lr, momentum=residual.MOMENTUM, fused=True)
 
 
 def compute(shard: Shard, device: str = "cpu", load: Loader | None = None) -> xr.Dataset:
@@ -156,13 +169,14 @@ def compute(shard: Shard, device: str = "cpu", load: Loader | None = None) -> xr
     """
     train, test, classes = residual.splits(shard, device, load)
     own, width, seed = Normalise(train.images), shard["width"], shard["seed"]
-    net = residual.network(seed, shard["outputs"], 8 * width, width, device)
-    optimizer = optimiser(net, shard["lr"], shard["decay"], shard["sigma0"], shard["place"], seed + 10_000)
+    start = contrastive.Network(shard["outputs"], torch.Generator().manual_seed(seed), width, NORM)
+    net = biased(residual.placed(start, device), shard["decay"], shard["sigma0"], shard["place"], seed + 10_000)
+    optimizer = optimiser(net, shard["lr"], shard["decay"])
     names = [f.name for f in fields(contrastive.Plan)]
     history = contrastive.train(net, optimizer, train, own, contrastive.Plan(**{k: shard[k] for k in names}), _loss)
     net.eval()
-    before, tested = (outputs(net.pooled, part.images, own) for part in (train, test))
-    after, last = (_head(net, h) for h in (before, tested))
+    before, tested = (outputs(net.trunk.pooled, part.images, own) for part in (train, test))
+    after, last = (_features(net, h) for h in (before, tested))
     spectrum = eigenvalues(last).cpu()
     found = [
         fit(x, train.labels, classes, shard["penalty"]).accuracy(seen, test.labels)
@@ -185,6 +199,6 @@ def _loss(epoch: Epoch) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _head(net: ResNet18, pooled: torch.Tensor) -> torch.Tensor:
+def _features(net: contrastive.Network, pooled: torch.Tensor) -> torch.Tensor:
     """Features after the head, from those before it."""
-    return net.last(net.penultimate(pooled).relu())
+    return net.head(pooled)

@@ -11,6 +11,7 @@ included. The smaller presets train a narrow copy of the network on fewer and sm
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -23,6 +24,7 @@ from symtheory.figures import pictures
 from symtheory.figures.base import Config, Shard
 
 MOMENTUM = 0.9
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -115,21 +117,17 @@ def splits(shard: Shard, device: str, load: Loader | None) -> tuple[Split, Split
     return train, test, images.classes
 
 
-def network(seed: int, outputs: int, penultimate: int, width: int, device: str) -> ResNet18:
-    """A network at its start.
+def placed(network: Network, device: str) -> Network:
+    """A network on a device, its channels last in memory.
 
     Args:
-        seed: Of its weights.
-        outputs: Units of the last layer.
-        penultimate: Units of the layer before.
-        width: Channels of the first stage.
+        network: Changed in place.
         device: Where to put it.
 
     Returns:
-        The network, its channels last in memory.
+        The same.
     """
-    made = ResNet18(outputs, torch.Generator().manual_seed(seed), penultimate, width)
-    return made.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return network.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
@@ -145,8 +143,8 @@ def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
     """
     train, test, classes = splits(shard, device, load)
     plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["seed"], shard["augmented"])
-    net = network(shard["seed"], classes, shard["penultimate"], shard["width"], device)
-    return Prepared(train, test, Normalise(train.images), plan, net)
+    network = ResNet18(classes, torch.Generator().manual_seed(shard["seed"]), shard["penultimate"], shard["width"])
+    return Prepared(train, test, Normalise(train.images), plan, placed(network, device))
 
 
 def sgd(model: nn.Module | list[nn.Parameter], lr: float, decay: float) -> torch.optim.SGD:

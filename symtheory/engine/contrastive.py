@@ -51,8 +51,8 @@ class Plan(epochs.Plan):
 class Network(nn.Module):
     """ResNet18 with a projection head of two layers.
 
-    As in the implementation of SimCLR the hidden layer of the head is as wide as the features and normalised over the
-    batch, and the last layer has no bias. No normalisation follows it here: it would single out the axes, while the
+    As in the code of SimCLR's authors the hidden layer of the head is as wide as the features, and is normalised over
+    the batch; neither layer has a bias. No normalisation follows the last layer: it would single out axes, while the
     loss does not change when all outputs are rotated.
 
     Args:
@@ -64,14 +64,14 @@ class Network(nn.Module):
         SymtheoryError: If a number is not positive.
     """
 
-    def __init__(self, outputs: int, generator: torch.Generator, width: int = 64, normalised=True) -> None:
+    def __init__(self, outputs: int, generator: torch.Generator, width: int = 64) -> None:
         super().__init__()
         if min(outputs, width) < 1:
             raise SymtheoryError("an output and a channel", f"{outputs} and {width}", "such as 128 and 64")
         self.trunk = Trunk(generator, width)
         self.head = nn.Sequential(
-            skip_init(nn.Linear, self.trunk.units, self.trunk.units, bias=not normalised),
-            nn.BatchNorm1d(self.trunk.units) if normalised else nn.Identity(),
+            skip_init(nn.Linear, self.trunk.units, self.trunk.units, bias=False),
+            nn.BatchNorm1d(self.trunk.units),
             nn.ReLU(),
             skip_init(nn.Linear, self.trunk.units, outputs, bias=False),
         )

@@ -65,9 +65,9 @@ def smoke(tmp_path_factory):
 @pytest.fixture
 def table():
     """The paper's own numbers as a result."""
-    rows = np.array(list(bt1.PAPER.values()))
+    rows = np.array(list(bt1.PAPER.values()))[None]
     return xr.Dataset(
-        {"low_rank": (("seed", "model"), rows[None, :, 0]), "accuracy": (("seed", "model", "layer"), rows[None, :, 1:])},
+        {"low_rank": (("seed", "model"), rows[..., 0]), "accuracy": (("seed", "model", "layer"), rows[..., 1:])},
         coords={"model": list(bt1.PAPER), "layer": list(bt1.LAYERS), "seed": [0]},
     )  # fmt: skip
 
@@ -276,7 +276,7 @@ def test_without_a_gap_nothing_is_explained(table):
 
 def test_the_smoke_run_can_be_drawn_and_swapping_its_models_fails(smoke):
     drawn = figure_bt1(smoke)
-    assert [ax.get_xlabel() for ax in drawn.axes][0] == "low-rankness" and len(drawn.axes) == 3
+    assert next(ax.get_xlabel() for ax in drawn.axes) == "low-rankness" and len(drawn.axes) == 3
     assert json.loads(smoke.attrs["data"])["stand-in"]["note"] == "synthetic stand-in"
     assert FIGURE.check(smoke)[0].holds
     names = smoke["model"].values.tolist()
@@ -296,7 +296,7 @@ def test_results_follow_the_order_of_the_shards():
         def map(self, figure_id, function, shards):
             def answer(s):
                 told = 1e3 * s["seed"] + s["sigma0"] + 10 * (s["place"] == "all layers")
-                parts = {k: told for k in ("low_rank", "relative", "loss")}
+                parts = dict.fromkeys(("low_rank", "relative", "loss"), told)
                 return xr.Dataset({**parts, "accuracy": ("layer", [told, 0.0]), "spectrum": ("index", [told])})
 
             return [answer(s) for s in shards]

@@ -222,8 +222,8 @@ class BT1(Figure):
     chapter: ClassVar[str] = "syre_bounds"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
-            data=pictures.COLOURED, samples=256, side=8, width=4, outputs=16, epochs=16, batch=16, lr=0.1, decay=3e-2,
-            sizes=(1.0, 0.1),
+            data=pictures.COLOURED, samples=128, side=8, width=4, outputs=16, epochs=8, batch=16, lr=0.3, decay=0.1,
+            sizes=(2.0,),
         ),
         "page": Settings(
             data="cifar-10", samples=4000, tested=4000, side=8, width=8, outputs=32, epochs=6, batch=32, lr=0.1,

@@ -69,6 +69,7 @@ def table():
     return xr.Dataset(
         {"low_rank": (("seed", "model"), rows[..., 0]), "accuracy": (("seed", "model", "layer"), rows[..., 1:])},
         coords={"model": list(bt1.PAPER), "layer": list(bt1.LAYERS), "seed": [0]},
+        attrs={"sizes": [0.1, 0.01]},
     )  # fmt: skip
 
 
@@ -251,11 +252,12 @@ def test_the_papers_table_holds_within_the_bars(table):
 def test_vanilla_passed_off_as_syre_fails_the_check(table):
     names = table["model"].values.tolist()
     swapped = table.assign_coords(model=[names[1], names[0], *names[2:]])
-    assert not any(v.holds for v in FIGURE.check(swapped)[:2])
+    assert not any(v.holds for v in FIGURE.check(swapped)[:3])
 
 
 FAKES = {
-    "low-rankness": ("low_rank", {"model": "syre 0.01, all layers"}, 0.3),
+    "bias of 0.01": ("low_rank", {"model": "syre 0.01, all layers"}, 0.3),
+    "bias of 0.1:": ("low_rank", {"model": "syre 0.1, head"}, 0.3),
     "leaves": ("accuracy", {"model": "syre 0.1, head", "layer": "last"}, 0.23),
     "penultimate": ("accuracy", {"model": "syre 0.01, head", "layer": "penultimate"}, 0.4),
 }
@@ -271,7 +273,7 @@ def test_every_verdict_can_fail(table, statement):
 
 def test_without_a_gap_nothing_is_explained(table):
     table["accuracy"][:] = 0.4
-    assert [v.holds for v in FIGURE.check(table)] == [True, False, False]
+    assert [v.holds for v in FIGURE.check(table)] == [True, True, False, False]
 
 
 def test_the_smoke_run_can_be_drawn_and_swapping_its_models_fails(smoke):

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from symtheory.errors import SymtheoryError
 
-#: Largest entry of the gradient at the solution.
-TOLERANCE = 1e-5
+#: Largest entry of the gradient at the solution, and the one at which the solver stops.
+TOLERANCE, TARGET = 1e-4, 1e-6
 _STEPS = 2000
 
 
@@ -93,7 +93,7 @@ def fit(features: Tensor, labels: Tensor, classes: int, penalty: float) -> Probe
     x = centred / scale
     both = torch.zeros(classes, features.shape[1] + 1, dtype=torch.float64, device=features.device, requires_grad=True)
     solver = torch.optim.LBFGS(
-        [both], max_iter=_STEPS, max_eval=2 * _STEPS, tolerance_grad=TOLERANCE / 10, tolerance_change=0.0,
+        [both], max_iter=_STEPS, max_eval=2 * _STEPS, tolerance_grad=TARGET, tolerance_change=0.0,
         history_size=20, line_search_fn="strong_wolfe",
     )  # fmt: skip
 

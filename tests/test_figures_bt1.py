@@ -271,8 +271,12 @@ def test_every_verdict_can_fail(table, statement):
     assert statement in failed
 
 
-def test_without_a_gap_nothing_is_explained(table):
-    table["accuracy"][:] = 0.4
+@pytest.mark.parametrize(("vanilla", "syre"), [(0.4, 0.39), (0.395, 0.3975)])
+def test_without_a_gap_nothing_is_explained(table, vanilla, syre):
+    """Half of no gap, or of one that is too small to mean anything, is nothing."""
+    table["accuracy"].loc[{"layer": "penultimate"}] = 0.4
+    table["accuracy"].loc[{"layer": "last"}] = syre
+    table["accuracy"].loc[{"layer": "last", "model": bt1.VANILLA}] = vanilla
     assert [v.holds for v in FIGURE.check(table)] == [True, True, False, False]
 
 

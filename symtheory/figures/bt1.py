@@ -309,7 +309,6 @@ class BT1(Figure):
         biased = [m for m in result["model"].values.tolist() if m != VANILLA]
         gap = float((penultimate - last).sel(model=VANILLA))
         left = (penultimate.sel(model=VANILLA) - last) / max(gap, LEAST_GAP)
-        from_half = abs(left - 0.5)
         return [
             *(
                 Verdict(
@@ -322,7 +321,7 @@ class BT1(Figure):
             Verdict(
                 "part of vanilla's gap between the layers that syre leaves: largest distance from a half "
                 "(control: vanilla, which leaves all of it)",
-                float(from_half.sel(model=biased).max()), 0.25, control=float(from_half.sel(model=VANILLA)), factor=2.0,
+                float(abs(left.sel(model=biased) - 0.5).max()), 0.25, control=max(0.0, float(left.sel(model=VANILLA)) - 0.5), factor=2.0,
             ),
             Verdict(
                 "largest change of the penultimate layer's accuracy with syre (control: vanilla's gap)",

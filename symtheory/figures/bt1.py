@@ -321,7 +321,8 @@ class BT1(Figure):
             Verdict(
                 "part of vanilla's gap between the layers that syre leaves: largest distance from a half "
                 "(control: vanilla, which leaves all of it)",
-                float(abs(left.sel(model=biased) - 0.5).max()), 0.25, control=max(0.0, float(left.sel(model=VANILLA)) - 0.5), factor=2.0,
+                float(abs(left.sel(model=biased) - 0.5).max()), 0.25,
+                control=max(0.0, float(left.sel(model=VANILLA)) - 0.5), factor=2.0,
             ),
             Verdict(
                 "largest change of the penultimate layer's accuracy with syre (control: vanilla's gap)",

@@ -5,6 +5,8 @@ import os
 import torch
 from hypothesis import HealthCheck, settings
 
+import tests.checker  # noqa: F401  (named by its path in pyproject.toml)
+
 pytest_plugins = ["tests.ledger_plugin"]
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.differing_executors]}

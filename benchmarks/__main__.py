@@ -1,8 +1,9 @@
 """Time each figure's sweep against the plain loop in one process; print figure, ratio, seconds, reference seconds.
 
 ``HVP`` times one Hessian-vector product instead, see :mod:`benchmarks.products`; ``lattices`` finds all subgroups of
-symmetric groups; ``discover`` searches two large networks for symmetries; ``overhead`` is what the tools cost in a
-training step; ``page A1`` times a figure's page preset, and ``pages`` all of them.
+symmetric groups; ``discover`` searches two large networks for symmetries; ``resnet`` times ResNet18, see
+:mod:`benchmarks.residual`; ``overhead`` is what the tools cost in a training step; ``page A1`` times a figure's page
+preset, and ``pages`` all of them.
 
 The sweep is run whole, at its paper preset. The loop is timed on slices, in turn with the sweep, and extrapolated; of
 several slices the *fastest* counts, which lowers the ratio. The slices also check that both give the same weights.
@@ -20,7 +21,25 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import a3a, a3b, a4, a8, a9, b2, b3c, b4, b5, b8, discover, lattices, overhead, pages, products, report
+from benchmarks import (
+    a3a,
+    a3b,
+    a4,
+    a8,
+    a9,
+    b2,
+    b3c,
+    b4,
+    b5,
+    b8,
+    discover,
+    lattices,
+    overhead,
+    pages,
+    products,
+    report,
+    residual,
+)
 from benchmarks.machine import measure
 from benchmarks.timing import Timing
 from symtheory.errors import SymtheoryError
@@ -40,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[], Timing | list[Timing]]] = {
     "lattices": lattices.bench_lattices,
     "discover": discover.bench_discover,
     "overhead": overhead.bench_overhead,
+    "resnet": residual.bench_resnet,
     **pages.BENCHMARKS,
 }
 

@@ -93,7 +93,7 @@ def evidence(name: str) -> Markdown:
         (v.statement, f"{v.residual:.3g}", f"{v.tolerance:.3g}", "holds" if v.holds else "**fails**") for v in verdicts
     ]
     checks = table(("what was measured", "residual", "tolerance", ""), rows)
-    claim = f"**{shown.source}.** {shown.claim} {_judgement(shown, verdicts)}"
+    claim = f"**{shown.source}.** {shown.claim} {_judgement(shown, verdicts, made)}"
     return Markdown(f"{claim}\n\n{checks}\n\n*{_origin(made)}*")
 
 
@@ -172,7 +172,7 @@ def _score(name: str, results: Results | None) -> tuple[tuple[str, ...], str]:
     )
     within = f"{sum(v.holds for v in verdicts)} of {len(verdicts)}"
     folded = f"<details><summary>{name}: {within} numbers within bounds</summary><ul>{numbers}</ul></details>"
-    outcome = _BADGE[outcome_of(verdicts)] + (f"<br>{shown.finding}" if shown.finding else "")
+    outcome = _judgement(shown, verdicts, made)
     seeds = made.settings.get("seeds", made.settings.get("seed"))
     several = (
         f"{len(seeds)} seeds" if isinstance(seeds, list | tuple) else "one seed" if seeds is not None else "no seed"
@@ -182,9 +182,11 @@ def _score(name: str, results: Results | None) -> tuple[tuple[str, ...], str]:
     return (link, shown.claim, outcome, within, how), folded
 
 
-def _judgement(shown: Figure, verdicts: list[Verdict]) -> str:
-    """What became of the claim, in a badge and a sentence."""
-    return f"{_BADGE[outcome_of(verdicts)]} {shown.finding}".strip()
+def _judgement(shown: Figure, verdicts: list[Verdict], made: Provenance) -> str:
+    """What became of the claim, in a badge and a sentence, and at which size if not at the paper's."""
+    small = "" if made.preset == "paper" else f"At the size of the {made.preset} preset: "
+    missing = f" **Not yet seen at the paper's size:** {shown.pending}." if small and shown.pending else ""
+    return f"{small}{_BADGE[outcome_of(verdicts)]} {shown.finding}".strip() + missing
 
 
 def _origin(made: Provenance) -> str:

@@ -497,3 +497,55 @@ def test_gradient_descent_follows_the_lasso_paths():
 def test_bad_settings_are_refused(wrong):
     with pytest.raises(SymtheoryError, match=r"group \| rank|positive strengths"):
         Settings(**wrong)
+
+
+# --- what a model as a whole costs ------------------------------------------------------------------------------------
+
+
+class Tied(nn.Module):
+    """An encoder whose decoder is the same tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode, self.decode = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.decode.weight = self.encode.weight
+
+    def forward(self, x):
+        return self.decode(self.encode(x).tanh())
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, lambda wrapped: wrapped])
+def test_a_tied_weight_is_factored_once_and_stays_tied(make):
+    torch.manual_seed(0)
+    net, x = Tied().double(), torch.randn(5, 3, dtype=torch.float64)
+    wrapped = make(dcs(net, sign_flip_all(net), 0.1))
+    assert wrapped.direction.shape == (9,) and torch.allclose(wrapped(x), net(x))
+    with torch.no_grad():
+        wrapped.scale.mul_(0.5)
+    plain = wrapped.fold()
+    assert plain.decode.weight is plain.encode.weight
+    assert torch.allclose(plain(x), wrapped(x)) and not torch.allclose(plain(x), net(x))
+
+
+def test_nothing_but_the_factors_is_left_of_tensors_across_the_mirror():
+    net = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20))
+    wrapped = dcs(net, sign_flip_all(net), 0.1)
+    size = sum(p.numel() for p in net.parameters())
+    assert sum(t.numel() for t in (*wrapped.parameters(), *wrapped.buffers())) == 2 * size
+    assert sum(p.numel() for group in wrapped.parameter_groups() for p in group["params"]) == 2 * size
+    assert [p.shape for p in wrapped.fold().parameters()] == [p.shape for p in net.parameters()]
+    half = dcs(net, sign_flip_all(net, ["0.weight"]), 0.1)
+    assert sum(p.numel() for p in half.parameters()) == size + 1200
+    x = torch.randn(3, 40)
+    assert torch.allclose(wrapped(x), net(x), atol=1e-5) and torch.allclose(half(x), net(x), atol=1e-5)
+
+
+def test_frozen_parameters_are_not_trained_through_their_factors():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    wrapped, x = dcs(model, sign_flip_all(model), 0.1), torch.ones(4, 2)
+    wrapped(x).sum().backward()
+    torch.optim.SGD(wrapped.parameters(), lr=0.1).step()
+    assert torch.equal(wrapped.fold().get_parameter("0.weight"), model[0].get_parameter("weight"))
+    with pytest.raises(SymtheoryError, match="a mirror on trained parameters, got frozen"):
+        dcs(model, sign_flip_all(model, ["0.weight"]), 0.1)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from symtheory.engine.frames import joint_frames
@@ -271,6 +271,8 @@ decays = st.floats(0.0, 1.0).map(lambda v: round(v, 3))
 
 @rate_law
 @given(seeds)
+@example(558130089)  # one curvature is so small that the exponent is negative on a sliver of rates only
+@example(382425)  # on one that double precision does not resolve
 def test_exponent_expansion_and_critical_values(seed):
     for instance in curvature_instances(seed):
         assert obeys(SECOND_ORDER.check(instance))

@@ -176,6 +176,263 @@ def test_what_cannot_be_merged_says_why_and_stays():
         same(found.model, model, draw(20, 4, seed=1))
 
 
+class Hidden(nn.Module):
+    """Six hidden units, two of them equal, and what is made of them."""
+
+    def __init__(self, forward):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two, self.other, self.rule = nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(4, 6), forward
+        tied(self.one, (0, 3, 1))
+
+    def forward(self, x):
+        return self.rule(self, x)
+
+
+def units_of(found, name="one"):
+    return layer(found.model, name).out_features
+
+
+def test_inputs_that_show_nothing_do_not_merge_what_differs():
+    """Zeros, as one passes to see whether a network runs: neither the weights nor their use can be seen."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    found = merge_symmetric_units(model, torch.zeros(1, 1, 8, 8))
+    assert found.reductions == ()
+    same(found.model, model, draw(4, 1, 8, 8))
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_units_that_are_dead_on_the_examples_and_alive_elsewhere_stay_what_they_are(idle):
+    """Their sum is used as well; on the examples it lacks nothing without them."""
+    model = Hidden(lambda m, x: m.two(torch.relu(m.one(x))) + torch.relu(m.one(x)).sum(-1, keepdim=True))
+    with torch.no_grad():
+        model.one.bias[0] = model.one.bias[3] = -8
+        if idle:
+            model.one.weight[3] += 1
+            model.two.weight[:, 3] = 0
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert units_of(found) == 6 and "would change" in repr(found)
+    same(found.model, model, 10 * draw(500, 4, seed=1))
+
+
+@pytest.mark.parametrize("outer", [1e7, 1e-7])
+def test_no_rescaling_makes_different_units_equal_or_idle(outer):
+    """Units that are small before large weights, or large before small ones, and dead on the examples."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        for k in (2, 5):
+            layer(model, "0").bias[k] = -8
+            layer(model, "0").weight[k] /= outer
+            layer(model, "0").bias[k] /= outer
+            layer(model, "2").weight[:, k] *= outer
+    found = merge_symmetric_units(model.float(), draw(5, 4))
+    assert found.after == found.before
+    same(found.model, model, 10 * draw(500, 4, seed=1))
+
+
+def test_every_tensor_has_its_own_scale():
+    """Huge running variances do not make small weights equal."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    model.get_buffer("1.running_var").fill_(1e8)[2:4] = 2e8
+    with torch.no_grad():
+        layer(model, "1").weight.copy_(draw(8).abs())[3] = layer(model, "1").weight[2]
+        layer(model, "1").bias.copy_(draw(8, seed=1))[2:4] = -1e-3
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert found.after == found.before
+    same(found.model, model, 1e5 * draw(500, 4, seed=1))
+
+
+def test_what_the_examples_do_not_reach_is_not_guessed():
+    """A sum that enters beyond a threshold only: its weights may be used there in any way."""
+    model = Hidden(
+        lambda m, x: torch.where(x[:, :1] > 9, m.two(torch.tanh(m.one(x) + m.other(x))), m.two(torch.tanh(m.one(x))))
+    )
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert units_of(found) == 6 and "these inputs do not show what other.weight does" in repr(found)
+    same(found.model, model, 10 * draw(500, 4, seed=1))
+
+
+def test_units_on_one_linear_piece_are_told_from_linear_ones():
+    """Large biases keep all units alive on the examples; there incoming weights would add up as well."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).double()
+    with torch.no_grad():
+        layer(model, "0").bias.add_(20)
+    tied(model[0], (0, 3, 1))
+    found = merge_symmetric_units(model.float(), 0.01 * draw(1, 4))
+    assert layer(found.model, "0").out_features == 5
+    same(found.model, model, 100 * draw(500, 4, seed=1))
+
+
+def test_products_of_units_add_up_in_one_factor():
+    """A gated layer: equal units may differ in one of the two factors, or in what comes after, but not in both."""
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.up, self.down = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.down(torch.nn.functional.silu(self.gate(x)) * self.up(x))
+
+    for differs, left in (("down", 5), ("up", 5), ("both", 6)):
+        torch.manual_seed(0)
+        model = Gated()
+        tied(model.gate, (0, 3, 1))
+        with torch.no_grad():
+            if differs == "down":
+                tied(model.up, (0, 3, 1))
+            if differs == "up":
+                model.down.weight[:, 3] = model.down.weight[:, 0]
+        found = merge_symmetric_units(model, draw(5, 4))
+        assert units_of(found, "gate") == units_of(found, "up") == left
+        same(found.model, model, draw(50, 4, seed=1))
+
+
+def test_outputs_inputs_and_types_of_any_kind_are_taken():
+    """Dictionaries, integers that are buffers, masks, casts and new tensors inside, half precision."""
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.place = nn.Linear(4, 6), nn.Linear(6, 2), nn.Embedding(5, 6)
+            self.register_buffer("ids", torch.arange(3))
+            self.register_buffer("mask", torch.tensor([True, True, False]))
+            tied(self.one, (0, 3, 1))
+            with torch.no_grad():
+                self.place.weight[:, 3] = self.place.weight[:, 0]
+
+        def forward(self, batch):
+            hidden = torch.relu(self.one(batch["x"]) + self.place(self.ids)).float()
+            hidden = hidden.masked_fill(~self.mask[:, None], 0).to(batch["x"].dtype)
+            return {"logits": self.two(hidden) @ torch.eye(2), "size": 3}
+
+    model, inputs = Mixed(), ({"x": draw(5, 3, 4)},)
+    found = merge_symmetric_units(model, inputs)
+    assert units_of(found) == 5
+    x = draw(50, 3, 4, seed=1)
+    torch.testing.assert_close(found.model({"x": x})["logits"], model({"x": x})["logits"], rtol=1e-5, atol=1e-6)
+    half = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).bfloat16()
+    tied(half[0], (0, 3, 1))
+    found = merge_symmetric_units(half, draw(5, 4).bfloat16(), tolerance=0.02)
+    assert layer(found.model, "0").out_features == 5
+    assert layer(found.model, "0").weight.dtype == torch.bfloat16
+
+
+def test_frozen_units_are_merged_and_stay_frozen():
+    model = mlp(nn.ReLU()).requires_grad_(False)
+    tied(model[0], (0, 3, 1))
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert layer(found.model, "0").out_features == 7
+    assert not any(p.requires_grad for p in found.model.parameters())
+    same(found.model, model, draw(50, 4, seed=1))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_units_merge(kind):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.rnn, self.head = kind(3, 5, batch_first=True), nn.Linear(5, 2)
+            with torch.no_grad():
+                for t in self.rnn.parameters():
+                    gates = t.view(-1, 5, *t.shape[1:])
+                    gates[:, 3] = gates[:, 1]
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    model = Last()
+    found = merge_symmetric_units(model, draw(2, 6, 3))
+    assert layer(found.model, "rnn").hidden_size == 4 == layer(found.model, "head").in_features
+    same(found.model, model, draw(20, 9, 3, seed=1))
+
+
+def test_modules_remember_their_new_sizes():
+    """Transposed convolutions count outputs along their second axis; statistics without gains count, too."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 1), nn.ReLU(), nn.ConvTranspose2d(4, 6, 2, 2), nn.BatchNorm2d(6, affine=False), nn.Tanh(),
+        nn.ConvTranspose2d(6, 2, 2, 2),
+    )  # fmt: skip
+    tied(model[0], (0, 1, 1))
+    with torch.no_grad():
+        layer(model, "2").weight[:, 3] = layer(model, "2").weight[:, 1]
+        layer(model, "2").bias[3] = layer(model, "2").bias[1]
+    found = merge_symmetric_units(model, draw(2, 2, 4, 4))
+    sizes = [(m.in_channels, m.out_channels) for m in found.model if hasattr(m, "in_channels")]
+    assert sizes == [(2, 3), (3, 5), (5, 2)] and layer(found.model, "3").num_features == 5
+    same(found.model, model, draw(20, 2, 4, 4, seed=1))
+
+
+def test_a_dead_channel_with_statistics_is_left_out():
+    """Its running variance is zero, which no scatter may make negative."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    with torch.no_grad():
+        for t in (layer(model, "0").weight, layer(model, "0").bias, layer(model, "1").weight, layer(model, "1").bias):
+            t[2] = 0
+        model.get_buffer("1.running_mean").copy_(draw(8))[2] = 0
+        model.get_buffer("1.running_var")[2] = 0
+        model.get_buffer("1.running_var")[5] = 3
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert layer(found.model, "0").out_features == 7
+    same(found.model, model, draw(50, 4, seed=1))
+
+
+def test_nearly_equal_units_merge_within_the_tolerance_only():
+    model = mlp(nn.GELU())
+    tied(model[0], (0, 3, 1))
+    with torch.no_grad():
+        model[0].get_parameter("weight")[3] += 1e-5 * draw(4)
+    x = draw(5, 4)
+    assert merge_symmetric_units(model, x).reductions == ()
+    found = merge_symmetric_units(model, x, tolerance=1e-4)
+    assert layer(found.model, "0").out_features == 7 and 0 < found.residual < 1e-4
+
+
+def test_units_that_agree_in_some_tensors_only_do_not_coincide():
+    """Biases that start at zero, or the same weights with another bias: nothing to merge, and nothing to refuse."""
+    for name in ("weight", "bias"):
+        model = mlp(nn.ReLU())
+        with torch.no_grad():
+            t = model[0].get_parameter(name)
+            t[3] = t[0]
+        assert merge_symmetric_units(model, draw(5, 4)).reductions == ()
+
+
+def test_two_layers_that_are_concatenated_lose_units_both():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right, self.head = nn.Linear(4, 3), nn.Linear(4, 5), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(torch.relu(torch.cat([self.left(x), self.right(x)], 1)))
+
+    torch.manual_seed(0)
+    model = Both()
+    tied(model.left, (0, 2, 1))
+    tied(model.right, (1, 4, 1), (1, 2, 1))
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert [units_of(found, "left"), units_of(found, "right"), layer(found.model, "head").in_features] == [2, 3, 5]
+    same(found.model, model, draw(50, 4, seed=1))
+
+
+def test_where_no_units_agree_the_network_is_not_run_again(monkeypatch):
+    """After the search it is compared with its copy, and that is all."""
+    model, x = mlp(nn.ReLU()), draw(5, 4)
+    report, runs = discover(model, x), []
+    model.register_forward_hook(lambda *_: runs.append(1))
+    merge_symmetric_units(model, x, report=report)
+    assert len(runs) == 2
+
+
 def test_without_coincidence_nothing_changes():
     found = merge_symmetric_units(mlp(nn.ReLU()), draw(5, 4))
     assert found.reductions == () and found.after == found.before and "no units coincide" in repr(found)

@@ -62,5 +62,5 @@ def test_its_weights_come_from_the_generator_alone(net):
 
 
 def test_numbers_must_be_positive():
-    with pytest.raises(SymtheoryError, match="a class and a unit, got 0 and 128"):
+    with pytest.raises(SymtheoryError, match="a class, a unit and a channel, got 0, 128 and 64"):
         ResNet18(0, seeded())

@@ -25,6 +25,7 @@ from symtheory.transforms import (
     static_stretch,
     syre,
 )
+from symtheory.transforms.dcs import dcs, sign_flip_all
 from tests.strategies import seeds
 
 SIGMA0, GAMMA = 0.1, 0.02
@@ -362,3 +363,96 @@ def test_the_anisotropy_depends_on_the_seed():
     one, same, two = (static_stretch(params, 0.1, seed)["w"] for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.allclose(one, two)
     assert float((one - 1).abs().max()) <= 0.1
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_are_biased_trained_and_folded(kind):
+    """They keep a list of their weights, which after a pass holds effective ones."""
+    torch.manual_seed(0)
+    model, x = kind(3, 4, batch_first=True).double(), torch.randn(2, 5, 3).double()
+    biased = syre(model, 0.1, 0.01, seed=0)
+    torch.testing.assert_close(biased(x)[0], model(x)[0])
+    (biased(x)[0].square().sum() + penalty(biased)).backward()
+    before = {n: p.detach().clone() for n, p in biased.named_parameters()}
+    torch.optim.SGD(biased.parameters(), lr=0.1).step()
+    assert all(not torch.equal(before[n], p) for n, p in biased.named_parameters())
+    plain = fold(biased)
+    torch.testing.assert_close(plain(x)[0], biased(x)[0])
+    assert [n for n, _ in plain.named_parameters()] == [n for n, _ in model.named_parameters()]
+    plain(x)[0].sum().backward()
+    assert all(p.grad is not None for p in plain.parameters())
+
+
+def test_half_precision_does_not_round_the_decay():
+    biased = syre(nn.Linear(3, 2), 0.1, 1e-9, seed=0).half()
+    assert [float(t) for n, t in biased.named_buffers() if n.endswith("gamma")] == [1e-9, 1e-9]
+
+
+def test_muon_decays_apart_from_the_gradient():
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("this PyTorch has no Muon")
+    layer = nn.Linear(3, 3, bias=False)
+    assert syre(torch.optim.Muon(layer.parameters(), weight_decay=0), 0.1, 0.01, seed=0).decoupled
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_a_gradient_scaler_with_fused_steps_scales_no_decay(kind):
+    """A fused optimiser gets scaled gradients, and a step with infinite ones is no step."""
+    ends, x = [], torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    for fused in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+        options = {"momentum": 0.9} if kind is torch.optim.SGD else {"weight_decay": 0.0}
+        optimizer = kind(model.parameters(), lr=0.1, fused=fused, **options)
+        syre(optimizer, 0.1, 0.1, seed=0)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
+        for step in range(4):
+            optimizer.zero_grad()
+            loss = model(x).square().mean() * (float("inf") if step == 1 else 1)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-5)
+
+
+def _train(model, rows, world):
+    """Four steps on some rows of a batch, with both removals and DCS; what came out."""
+    ends = []
+    for form in ("module", "optimiser", "dcs"):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(1)).double()[rows]
+        if form == "module":
+            net = syre(net, 0.1, 0.05, seed=0, spread=0.1)
+        if form == "dcs":
+            net = dcs(net, sign_flip_all(net), 0.02)
+        trained = model(net)
+        optimizer = torch.optim.SGD(trained.parameters(), lr=0.1, momentum=0.9)
+        if form == "optimiser":
+            syre(optimizer, 0.1, 0.05, seed=0, spread=0.1)
+        for _ in range(4):
+            optimizer.zero_grad()
+            extra = penalty(net) if form == "module" else net.penalty() if form == "dcs" else 0.0
+            # the penalty is the same on all processes, and its gradients are averaged as well
+            (trained(x).square().mean() + extra).backward()
+            optimizer.step()
+        ends += [p.detach() for p in net.parameters()]
+    assert world == 1 or len(x) == 4
+    return ends
+
+
+def _worker(rank, folder):
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    ends = _train(nn.parallel.DistributedDataParallel, slice(4 * rank, 4 * rank + 4), 2)
+    torch.save(ends, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+        pytest.skip("this PyTorch has no gloo")
+    torch.multiprocessing.spawn(_worker, (str(tmp_path),), nprocs=2)
+    alone = _train(lambda net: net, slice(None), 1)
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), alone)

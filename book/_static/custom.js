@@ -1,9 +1,12 @@
 // What the theme leaves open: names that match what is seen, and scrolling boxes that the keyboard can reach.
 
-// A button that shows text is named by that text.
+// A button that shows text is named by that text; one that unfolds a part of the contents, by that part.
 function nameButtons() {
   for (const button of document.querySelectorAll(".search-button-field[aria-label], .cell summary[aria-label]")) {
     button.removeAttribute("aria-label");
+  }
+  for (const button of document.querySelectorAll(".bd-sidebar-primary summary:not([aria-label])")) {
+    button.setAttribute("aria-label", "Pages of: " + button.closest("li").querySelector("a").textContent.trim());
   }
   const names = { light: "Colour mode: light", dark: "Colour mode: dark", auto: "Colour mode: as the system" };
   for (const button of document.querySelectorAll(".theme-switch-button")) {

@@ -57,12 +57,12 @@ class Bench:
             return self._cast(t)
         out = t.to(self.dtype, copy=True).cpu()
         flat, noise = out.view(-1), self._noise.roll(self._start[name])
-        statistic = name not in self.trace.parameters and bool((t > 0).all())
+        statistic = name not in self.trace.parameters and bool(t.any()) and not bool((t < 0).any())
         for part in flat.split(NOISE * 64):
             rows = part[: part.numel() // NOISE * NOISE].view(-1, NOISE)
             for piece, shift in ((rows, noise), (part[rows.numel() :], noise[: part.numel() - rows.numel()])):
-                if statistic:
-                    piece.mul_(shift.exp())
+                if statistic:  # a running variance stays positive, and that of a dead channel becomes so
+                    piece.masked_fill_(piece == 0, self._root[name]).mul_(shift.exp())
                 else:
                     piece.add_(shift, alpha=3**0.5 * self._root[name])
         return out
@@ -103,7 +103,8 @@ class Bench:
             elif is_getitem(node):
                 values[node] = got[0][got[1]]
             else:
-                values[node] = node.target(*self._types(got), **self._types(kwargs))  # type: ignore[operator]
+                made = node.target(*self._types(got), **self._types(kwargs))  # type: ignore[operator]
+                values[node] = self._cast(made) if isinstance(made, Tensor) and made.dtype in _LOW else made
             if change is not None and node.op != "output":
                 difference = distance(values[node], known[node])
                 if difference <= RETURNED:

@@ -82,8 +82,12 @@ class _WithLoss(nn.Module):
 
 @contextlib.contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, without the fused attention that hides its parameters from a trace."""
+    """The model in evaluation mode, without the fused attention that hides its parameters from a trace.
+
+    Modes and buffers come back to what they were, even if a module changes its buffers in evaluation mode.
+    """
     modes = [(m, m.training) for m in model.modules()]
+    buffers = [(m, k, t, t.clone()) for m in model.modules() for k, t in m._buffers.items() if t is not None]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     model.eval()
@@ -93,6 +97,10 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes:
             module.training = training
+        for module, key, held, value in buffers:
+            module._buffers[key] = held
+            if not torch.equal(held, value):
+                held.detach().copy_(value)
 
 
 def functional(graph: Graph) -> bool:
@@ -157,6 +165,9 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
         if not functional(graph):
             program = program.run_decompositions({})
             graph = program.graph
+        for node in list(graph.nodes):
+            if name_of(node) == "_assert_tensor_metadata":  # it checks the type before a cast, and computes nothing
+                graph.erase_node(node)
         graph.eliminate_dead_code()
     return _read(program, graph, whole, prefix, example_inputs, opaque)
 

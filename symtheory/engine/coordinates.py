@@ -84,10 +84,15 @@ def expand(mirror: Mirror, z: Tensor, like: Mapping[str, Tensor]) -> Params:
         case BasisMirror():
             return {k: o.to(like[k]) @ z.to(like[k]) for k, o in mirror.basis.items()}
         case SwapMirror():
-            out = {k: torch.zeros_like(like[k]) for k in mirror.shapes}
+            whole = {b.name for b in mirror.flips if b.axis is None}
+            out = {k: like[k] if k in whole else torch.zeros_like(like[k]) for k in mirror.shapes}
             blocks = [a for a, _, _ in mirror.swaps] + list(mirror.flips)
             for block, part in zip(blocks, _cut(z, [b.read(out).numel() for b in blocks]), strict=True):
-                block.write(out, part.reshape(block.read(out).shape).to(like[block.name]))
+                values = part.reshape(block.read(out).shape).to(like[block.name])
+                if block.axis is None:
+                    out[block.name] = values
+                else:
+                    block.write(out, values)
             for a, b, sign in mirror.swaps:
                 half = a.read(out) / 2**0.5
                 a.write(out, half)

@@ -73,22 +73,55 @@ def group_index(mirror: Mirror, groups: Groups | Tensor) -> Tensor:
     return torch.repeat_interleave(torch.tensor([part.rank for part in mirror.parts]))
 
 
+def covered_by(mirror: Mirror, params: Mapping[str, Tensor]) -> frozenset[str]:
+    """Tensors that lie across a mirror as a whole: on them $P = I$.
+
+    Args:
+        mirror: The mirror.
+        params: At least the tensors it touches.
+
+    Returns:
+        Their names.
+
+    >>> from symtheory.spec import sign_flip
+    >>> covered_by(sign_flip({"w": (3,), "b": (1,)}, ["w"]), {"w": torch.ones(3)})
+    frozenset({'w'})
+    """
+    g = torch.Generator().manual_seed(0)  # a projection that keeps a generic point keeps all
+    point = {k: torch.randn(shape, generator=g, dtype=torch.float64) for k, shape in mirror.shapes.items()}
+    return frozenset(k for k, p in mirror.project(point).items() if k in params and torch.allclose(p, point[k]))
+
+
 @dataclass(frozen=True, eq=False)
 class Factoring:
     r"""The map between parameters and factored parameters.
 
     Attributes:
         mirror: The mirror.
-        index: Group of every coordinate, from :func:`group_index`.
+        index: Group of every coordinate, from :func:`group_index`; ``None`` if each is a group of its own.
+        covered: Tensors of which the factors are all that is left, see :func:`covered_by`; their own values are not
+            read, only their type and device.
     """
 
     mirror: Mirror
-    index: Tensor
+    index: Tensor | None
+    covered: frozenset[str] = frozenset()
 
     @property
     def groups(self) -> int:
         """Number of groups."""
-        return int(self.index.max()) + 1
+        return self.mirror.rank if self.index is None else int(self.index.max()) + 1
+
+    def spread(self, values: Tensor) -> Tensor:
+        """One value a group, repeated for its coordinates.
+
+        Args:
+            values: Shape ``(groups,)``.
+
+        Returns:
+            Shape ``(rank,)``.
+        """
+        return values if self.index is None else values[self.index.to(values.device)]
 
     def norms(self, z: Tensor) -> Tensor:
         r"""$\|z_g\|$ of every group.
@@ -99,6 +132,8 @@ class Factoring:
         Returns:
             Vector of shape ``(groups,)``.
         """
+        if self.index is None:
+            return z.abs()
         return torch.zeros(self.groups, dtype=z.dtype).to(z).index_add(0, self.index.to(z.device), z * z).sqrt()
 
     def split(self, params: Mapping[str, Tensor], imbalance: float = 0.5) -> Params:
@@ -118,22 +153,31 @@ class Factoring:
         z = coordinates(self.mirror, params)
         squared = imbalance**2
         scale = ((squared + (squared**2 + 4 * self.norms(z) ** 2).sqrt()) / 2).sqrt()
-        spread = scale[self.index.to(z.device)]
+        spread = self.spread(scale)
         direction = torch.where(spread > 0, z / spread.clamp(min=torch.finfo(z.dtype).tiny), z)
         free = self.free(params)
-        return {**{k: free.get(k, p) for k, p in params.items()}, DIRECTION: direction, SCALE: scale}
+        own = {k: p.new_empty(0) if k in self.covered else free.get(k, p) for k, p in params.items()}
+        return {**own, DIRECTION: direction, SCALE: scale}
 
     def free(self, params: Mapping[str, Tensor]) -> Params:
-        r"""$(I-P)v$ on the touched tensors.
+        r"""$(I-P)v$ on the touched tensors, where there is anything.
 
         Args:
             params: At least the tensors the mirror touches.
 
         Returns:
-            The touched tensors.
+            The touched tensors that are not covered.
         """
-        across = expand(self.mirror, coordinates(self.mirror, params), params)
-        return {k: params[k] - across[k] for k in across}
+        if self.covered.issuperset(self.mirror.shapes):
+            return {}
+        shaped = self._shaped(params)
+        across = expand(self.mirror, coordinates(self.mirror, shaped), shaped)
+        return {k: params[k] - across[k] for k in across if k not in self.covered}
+
+    def _shaped(self, params: Mapping[str, Tensor]) -> Params:
+        """Zeros that take no memory in place of covered tensors, for their shape, type and device."""
+        zeros = {k: params[k].new_zeros(()).expand(self.mirror.shapes[k]) for k in self.covered}
+        return {**params, **zeros}
 
     def across(self, factored: Mapping[str, Tensor]) -> Tensor:
         r"""$O^T\theta = t\cdot c$.
@@ -145,7 +189,7 @@ class Factoring:
             Vector of shape ``(rank,)``.
         """
         direction = factored[DIRECTION]
-        return factored[SCALE][self.index.to(direction.device)] * direction
+        return self.spread(factored[SCALE]).to(direction.device) * direction
 
     def join(self, factored: Mapping[str, Tensor]) -> Params:
         r"""$\theta = (I-P)v + O(t\cdot c)$.
@@ -157,9 +201,9 @@ class Factoring:
             All parameters, without the factors.
         """
         free = self.free(factored)
-        across = expand(self.mirror, self.across(factored), factored)
+        across = expand(self.mirror, self.across(factored), self._shaped(factored))
         rest = {k: p for k, p in factored.items() if k not in (DIRECTION, SCALE)}
-        return {k: free[k] + across[k] if k in free else p for k, p in rest.items()}
+        return {k: free[k] + across[k] if k in free else across.get(k, p) for k, p in rest.items()}
 
     def penalty(self, factored: Mapping[str, Tensor]) -> Tensor:
         r"""$\|c\|^2 + \|t\|^2$.

@@ -1,12 +1,14 @@
 """A long training keeps its state now and then, so that after an interruption it goes on from there.
 
 Whoever calls the training names a folder (:func:`keeping`); without one nothing is kept. What a run gives must not
-depend on where it was interrupted: whoever uses this keeps *all* of its state, randomness included.
+depend on where it was interrupted: whoever uses this keeps *all* of its state, randomness included. The file is an
+archive of arrays and a text that says where they belong; nothing in it is executed when it is read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,10 +16,12 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 _FOLDER: ContextVar[Path | None] = ContextVar("symtheory_resuming", default=None)
-_NAME = "state.pt"
+_NAME = "state.npz"
 
 
 @contextlib.contextmanager
@@ -54,15 +58,16 @@ class Bookmark:
         if folder is None or not (path := folder / _NAME).exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # whatever a damaged file makes torch raise, the training can begin anew
+            with np.load(path, allow_pickle=False) as arrays:
+                return _joined(json.loads(str(arrays["plan"])), arrays)
+        except Exception:  # whatever a damaged file makes numpy raise, the training can begin anew
             return None
 
     def keep(self, state: dict[str, Any]) -> bool:
         """Keep a state in place of the last, if it is time; a process that dies meanwhile leaves the last one.
 
         Args:
-            state: Tensors, numbers, strings, lists and dictionaries.
+            state: Dictionaries, lists and tuples of tensors, numbers, strings and ``None``.
 
         Returns:
             Whether it was kept.
@@ -71,8 +76,38 @@ class Bookmark:
         if folder is None or time.monotonic() - self._last < self._every:
             return False
         folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f"{_NAME}.{os.getpid()}"
-        torch.save(state, fresh)
+        fresh = folder / f"{os.getpid()}-{_NAME}"
+        arrays: dict[str, np.ndarray] = {}
+        plan = json.dumps(_split(state, arrays))
+        np.savez(fresh, plan=np.array(plan), **arrays)
         fresh.replace(folder / _NAME)
         self._last = time.monotonic()
         return True
+
+
+def _split(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """A value as JSON, its tensors put aside; keys keep their type."""
+    if isinstance(value, Tensor):
+        name = f"a{len(arrays)}"
+        arrays[name] = value.detach().cpu().numpy()
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"pairs": [[key, _split(v, arrays)] for key, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_split(v, arrays) for v in value]}
+    return value
+
+
+def _joined(plan: Any, arrays: Any) -> Any:
+    """Inverse of :func:`_split`."""
+    match plan:
+        case {"tensor": name}:
+            return torch.from_numpy(arrays[name])
+        case {"pairs": pairs}:
+            return {key: _joined(v, arrays) for key, v in pairs}
+        case {"list": items}:
+            return [_joined(v, arrays) for v in items]
+        case {"tuple": items}:
+            return tuple(_joined(v, arrays) for v in items)
+        case _:
+            return plan

@@ -8,6 +8,7 @@ from symtheory.figures.a3c import A3c
 from symtheory.figures.a4 import A4
 from symtheory.figures.a5 import A5
 from symtheory.figures.a6 import A6
+from symtheory.figures.a7 import A7
 from symtheory.figures.a8 import A8
 from symtheory.figures.a9 import A9
 from symtheory.figures.a10 import A10
@@ -36,7 +37,7 @@ from symtheory.figures.c7 import C7
 from symtheory.figures.c8 import C8
 
 _ALL: tuple[Figure, ...] = (
-    *(A1(), A2(), A3a(), A3b(), A3c(), A4(), A5(), A6(), A8(), A9(), A10()),
+    *(A1(), A2(), A3a(), A3b(), A3c(), A4(), A5(), A6(), A7(), A8(), A9(), A10()),
     *(B1(), B2(), B3a(), B3b(), B3c(), B4(), B5(), B6(), B7(), B8(), B10(), B11(), BT1()),
     *(C1(), C2(), C3(), C4(), C5(), C6(), C6c(), C7(), C8()),
 )

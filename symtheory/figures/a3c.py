@@ -144,6 +144,7 @@ class A3c(Figure):
         "the activation; without weight decay such blocks are rare."
     )
     presets: ClassVar[Mapping[Preset, Settings]] = PRESETS
+    pending: ClassVar[str] = "its 12 trainings of 100 epochs need a GPU, and none was at hand"
 
     def shards(self, config: Settings) -> list[Shard]:
         """One shard per seed and decay.

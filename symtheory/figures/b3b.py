@@ -6,8 +6,9 @@ network with the same decay.
 
 Open in the paper and chosen here: the sizes; the decay, PyTorch's ``weight_decay`` of 5e-4 as in paper A; the epochs;
 a learning rate that falls along a cosine. "No significant difference" is taken in two ways: the mean accuracies differ
-by less than a margin, and by few standard errors. A trial's bias is drawn from its seed, like its start and its order
-of images, which it shares with the plain network of the same seed.
+by less than a margin, and Welch's test, Bonferroni-corrected for the sizes, does not tell them apart at one percent. A
+trial's bias is drawn from its seed, like its start and its order of images, which it shares with the plain network of
+the same seed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 import xarray as xr
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind_from_stats
 
 from symtheory.engine import supervised
 from symtheory.engine.images import Loader
@@ -95,14 +96,15 @@ class B3b(Figure):
         "ResNet18 on CIFAR-10 with and without syre do not differ significantly."
     )
     chapter: ClassVar[str] = "syre_bounds"
+    pending: ClassVar[str] = "its 80 trainings of 30 epochs need a GPU, and none was at hand"
     presets: ClassVar[Mapping[Preset, Settings]] = {
         "smoke": Settings(
-            data=pictures.COLOURED, samples=256, side=8, width=4, penultimate=32, epochs=4, batch=16, anneal="cosine",
-            augmented=False, seeds=(0, 1), decay=5e-3, sizes=(0.0, 0.1, 100.0), margin=0.2,
+            data=pictures.COLOURED, samples=256, side=8, width=4, penultimate=32, epochs=8, batch=16, lr=0.03,
+            anneal="cosine", augmented=False, seeds=(0, 1, 2, 3), decay=2e-2, sizes=(0.0, 0.1, 100.0), margin=0.2,
         ),
         "page": Settings(
             samples=5000, tested=2000, side=16, width=8, epochs=4, batch=64, anneal="cosine", augmented=False,
-            seeds=(0, 1, 2), decay=5e-3, sizes=(0.0, 0.05, 0.1, 1.0, 30.0), margin=0.05,
+            seeds=(0, 1, 2), decay=5e-3, sizes=(0.0, 0.1, 1.0, 30.0), margin=0.05,
         ),
         "paper": Settings(epochs=30, anneal="cosine", seeds=tuple(range(10))),
     }  # fmt: skip
@@ -147,13 +149,13 @@ class B3b(Figure):
             result: From :meth:`run`.
 
         Returns:
-            The largest difference of a bias below 0.2 from none: of means over a margin, and in standard errors
-            (Welch); for both, the largest bias is the control.
+            The largest difference of a bias below 0.2 from none: of means over a margin, and in significance; for
+            both, the largest bias is the control.
         """
         accuracy = result["accuracy"].transpose("sigma0", "seed").values
         gaps = np.abs(accuracy.mean(1) - accuracy[0].mean())
-        errors = np.array([abs(_welch(row, accuracy[0])) for row in accuracy])
         small = (result["sigma0"].values > 0) & (result["sigma0"].values < SMALL)
+        surprise = np.array([_surprise(row, accuracy[0], int(small.sum())) for row in accuracy])
         return [
             Verdict(
                 "bias below 0.2: largest difference of mean accuracies, over the margin (control: the largest bias)",
@@ -161,14 +163,16 @@ class B3b(Figure):
                 control=float(gaps[-1] / result.attrs["margin"]), factor=2.0,
             ),
             Verdict(
-                "bias below 0.2: largest difference in standard errors (control: the largest bias)",
-                float(errors[small].max()), 3.0, control=float(errors[-1]), factor=1.5,
+                "bias below 0.2: largest -log10 of the corrected p-value (control: the largest bias)",
+                float(surprise[small].max()), 2.0, control=float(surprise[-1]), factor=1.1,
             ),
         ]  # fmt: skip
 
 
-def _welch(first: np.ndarray, second: np.ndarray) -> float:
-    """Difference of means in standard errors; 0 for equal samples that do not vary."""
+def _surprise(first: np.ndarray, second: np.ndarray, tests: int) -> float:
+    """Minus the decimal logarithm of Welch's p-value, times the number of tests; at most 300."""
     if np.ptp(first) == np.ptp(second) == 0:
-        return 0.0 if first[0] == second[0] else float(np.finfo(np.float32).max)
-    return float(ttest_ind(first, second, equal_var=False).statistic)
+        return 0.0 if first[0] == second[0] else 300.0
+    moments = [m for x in (first, second) for m in (x.mean(), x.std(ddof=1), len(x))]
+    p = float(ttest_ind_from_stats(*moments, equal_var=False).pvalue)
+    return float(-np.log10(np.clip(tests * p, 1e-300, 1.0))) + 0.0

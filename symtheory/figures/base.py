@@ -91,6 +91,7 @@ class Figure(ABC):
         presets: Name to settings.
         expected: The outcome that the authors of this book found; a test compares it with the committed result.
         finding: What is true instead, in one sentence; empty if the claim is reproduced.
+        pending: Why there is no result of the ``paper`` preset yet; empty if there is one.
     """
 
     id: ClassVar[str]
@@ -101,6 +102,7 @@ class Figure(ABC):
     presets: ClassVar[Mapping[Preset, Any]]
     expected: ClassVar[Outcome] = "reproduced"
     finding: ClassVar[str] = ""
+    pending: ClassVar[str] = ""
 
     @abstractmethod
     def shards(self, config: Any) -> list[Shard]:

@@ -67,7 +67,7 @@ class Setting(Config):
                 "positive settings and a seed", f"{wrong or self.seeds}", f"see {type(self).__module__}.Settings"
             )
 
-    def shard(self, seed: int, **own: float | bool) -> Shard:
+    def shard(self, seed: int, **own: float | int | str) -> Shard:
         """One network.
 
         Args:

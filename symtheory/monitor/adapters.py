@@ -34,6 +34,10 @@ def lightning_callback(monitor: SymmetryMonitor) -> Any:
             """Stop looking."""
             monitor.detach()
 
+        def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+            """Stop looking, so that the next run can attach again."""
+            monitor.detach()
+
     return Watch()
 
 

@@ -79,7 +79,7 @@ def curvatures(model: nn.Module, params: Params, mirror: Mirror, probe: Probe) -
             is given, or it has an operation without a forward derivative.
     """
     across = mirror.project({n: params[n] for n in mirror.shapes})
-    size = float(flatten(across).norm())
+    size = float(flatten(across).double().norm())
     if size == 0:
         raise SymtheoryError("a network off the mirror", "one on it", "there is no direction to measure along")
     foot = {n: p - across[n] if n in across else p for n, p in params.items()}
@@ -97,7 +97,7 @@ def curvatures(model: nn.Module, params: Params, mirror: Mirror, probe: Probe) -
     try:
         with evaluation(model):
             bend: Tensor = jvp(lambda t: jvp(along, (t,), (one,))[1], (zero,), (one,))[1]
-    except NotImplementedError as error:
+    except (NotImplementedError, RuntimeError) as error:
         raise SymtheoryError(
             "a network with forward derivatives", str(error).splitlines()[0], "watch without a probe"
         ) from error

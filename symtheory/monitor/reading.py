@@ -40,7 +40,9 @@ class Reading:
         duplicates: Units that lie closer than ``NEAR`` to one counted before, dead ones left out.
         force: $-\nabla L\cdot P\theta/\lVert P\theta\rVert$: positive if the gradient leads away from the mirror; NaN
             without gradients.
-        attraction: What second order on a probe batch predicts at the foot of the perpendicular; ``None`` without one.
+        attraction: What second order on a probe batch predicts at the foot of the perpendicular; ``None`` where nothing
+            can be said: without a probe or an optimiser, on the mirror, if the tensors do not share one learning rate
+            above zero, or if numbers are not finite.
     """
 
     step: int
@@ -82,7 +84,7 @@ def rows(family: Family, tensors: Mapping[str, Tensor]) -> Iterator[Tensor]:
         Shape ``(copies, units, entries)``.
     """
     if units := family.action.units:  # whole tensors change places
-        yield torch.stack([torch.cat([tensors[name].flatten() for name in unit]) for unit in units])[None]
+        yield torch.stack([torch.cat([tensors[n].flatten() for n in unit if n in tensors]) for unit in units])[None]
     for name, parts in family.action.roles.items():
         if name not in tensors:
             continue
@@ -104,8 +106,8 @@ def gram(family: Family, tensors: Mapping[str, Tensor]) -> Tensor:
     """
     found = torch.zeros(family.copies, family.degree, family.degree, dtype=torch.float64)
     for part in rows(family, tensors):
-        part = part.detach().float() if part.dtype in (torch.float16, torch.bfloat16) else part.detach()
-        found += (part @ part.mT).double().cpu()
+        part = part.detach().double()  # squares of distances: single precision would lose those below 1e-3
+        found += (part @ part.mT).cpu()
     if family.kind == CENTRED:
         found = found - found.mean(1, keepdim=True)
         found = found - found.mean(2, keepdim=True)
@@ -132,13 +134,12 @@ def nearest(family: Family, products: Tensor) -> GroupMirror:
     if family.kind in {SIGN, RESCALING}:
         copy, i = _where(int(norms.argmin()), norms.shape)
         return family.mirror(i, copy=copy)
-    skipped = int(family.kind == CENTRED)  # the vector of ones has the value zero and is no normal
-    values, vectors = torch.linalg.eigh(products)
-    if skipped:
-        ones = torch.ones(n, dtype=torch.float64) / n**0.5
-        values = values + float("inf") * ((vectors.mT @ ones).abs() > 0.5)
+    allowed = torch.eye(n, dtype=torch.float64)
+    if family.kind == CENTRED:  # normals are orthogonal to the vector of ones
+        allowed = torch.linalg.qr(torch.cat([torch.ones(n, 1, dtype=torch.float64), allowed[:, 1:]], 1))[0][:, 1:]
+    values, vectors = torch.linalg.eigh(allowed.T @ products @ allowed)
     copy, k = _where(int(values.argmin()), values.shape)
-    return family.mirror(copy=copy, normals=vectors[copy, :, k : k + 1])
+    return family.mirror(copy=copy, normals=allowed @ vectors[copy, :, k : k + 1])
 
 
 def read(family: Family, params: Params, grads: Params, step: int) -> tuple[Reading, GroupMirror]:
@@ -151,14 +152,18 @@ def read(family: Family, params: Params, grads: Params, step: int) -> tuple[Read
         step: Optimiser steps so far.
 
     Returns:
-        The reading, and the nearest mirror.
+        The reading, and the nearest mirror. Parameters that are not finite, as after a divergence, have a reading
+        without numbers, and any mirror.
     """
     products = gram(family, params)
+    units = family.copies * family.degree
+    if not bool(products.isfinite().all()):
+        return Reading(step, family.where, family.kind, units, nan, nan, nan, 0, 0, nan), family.mirror()
     squares = products.diagonal(dim1=1, dim2=2)
     typical = float(squares.mean()) ** 0.5 or 1.0
     near = nearest(family, products)
     across = near.project({n: params[n] for n in near.shapes})
-    distance = float(flatten(across).norm())
+    distance = float(flatten(across).double().norm())
     force = nan
     if distance > 0 and all(name in grads for name in across):
         force = -sum(float((grads[name] * t).sum()) for name, t in across.items()) / distance
@@ -169,7 +174,7 @@ def read(family: Family, params: Params, grads: Params, step: int) -> tuple[Read
         step,
         family.where,
         family.kind,
-        family.copies * family.degree,
+        units,
         distance,
         distance / typical,
         float(effective_rank(products).min()),

@@ -19,6 +19,7 @@ from symtheory.discover.families import Family
 from symtheory.errors import SymtheoryError
 from symtheory.monitor.attraction import Probe, attraction, curvatures
 from symtheory.monitor.reading import Reading, read
+from symtheory.spec.mirror import Mirror
 from symtheory.spec.params import Params
 from symtheory.tables import Sheet, to_html, to_rich, to_text
 
@@ -52,6 +53,7 @@ class SymmetryMonitor:
     Attributes:
         readings: All readings.
         families: What is watched: the families that imply mirrors.
+        steps: Optimiser steps so far; set it where training resumes from a checkpoint.
 
     Raises:
         SymtheoryError: If neither inputs nor a report are given, the report is of another model, a number is out of
@@ -100,7 +102,7 @@ class SymmetryMonitor:
         self.steps, self.seconds = 0, 0.0
         self._begin, self._next = perf_counter(), 0.0
         self._hook: Any = None
-        self._file = None if csv_file is None else Path(csv_file)
+        self._file = None if csv_file is None else _mended(Path(csv_file))
 
     def attach(self, optimizer: Optimizer) -> SymmetryMonitor:
         """Look after the optimiser's steps from now on.
@@ -178,11 +180,27 @@ class SymmetryMonitor:
 
     def _reading(self, family: Family, params: Params, grads: Params, optimizer: Optimizer | None) -> Reading:
         reading, mirror = read(family, params, grads, self.steps)
-        if self.probe is None or optimizer is None or reading.distance == 0:
+        if self.probe is None or optimizer is None or not reading.distance > 0:
             return reading
-        group = optimizer.param_groups[0]
+        rates = self._rates(mirror, params, optimizer)
+        if rates is None:
+            return reading
         bend = curvatures(self.model, params, mirror, self.probe)
-        return replace(reading, attraction=attraction(bend, float(group["lr"]), float(group.get("weight_decay", 0.0))))
+        return replace(reading, attraction=attraction(bend, *rates)) if bool(bend.isfinite().all()) else reading
+
+    def _rates(self, mirror: Mirror, params: Params, optimizer: Optimizer) -> tuple[float, float] | None:
+        """The learning rate of the tensors across a mirror, if they share one, and their mean decay along it."""
+        groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        trained = dict(self.model.named_parameters())
+        across = mirror.project({n: params[n] for n in mirror.shapes})
+        squares = {n: size**2 for n, t in across.items() if (size := float(t.double().norm())) > 0}
+        found = [groups.get(id(trained[n])) for n in squares]
+        rates = {0.0 if group is None else float(group["lr"]) for group in found}
+        if len(rates) != 1 or not min(rates) > 0:
+            return None
+        decays = [float(group.get("weight_decay", 0.0)) for group in found if group is not None]
+        mean = sum(s * d for s, d in zip(squares.values(), decays, strict=True)) / sum(squares.values())
+        return rates.pop(), mean
 
     @property
     def share(self) -> float:
@@ -225,6 +243,13 @@ class SymmetryMonitor:
 
     def _repr_html_(self) -> str:
         return to_html([self._sheet], [])
+
+
+def _mended(path: Path) -> Path:
+    """The file without a last line that a killed run left unfinished."""
+    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+        path.write_bytes(content[: content.rfind(b"\n") + 1])
+    return path
 
 
 def plain(model: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from symtheory.plots.a3b import figure_a3b
 from symtheory.plots.a3c import figure_a3c, figure_a6
 from symtheory.plots.a4 import figure_a4
 from symtheory.plots.a5 import figure_a5
+from symtheory.plots.a7 import figure_a7
 from symtheory.plots.a8 import figure_a8
 from symtheory.plots.attention import figure_a9, figure_a10
 from symtheory.plots.b1 import figure_b1
@@ -45,6 +46,7 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "A4": figure_a4,
     "A5": figure_a5,
     "A6": figure_a6,
+    "A7": figure_a7,
     "A8": figure_a8,
     "A9": figure_a9,
     "A10": figure_a10,

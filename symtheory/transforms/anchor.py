@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 from symtheory.errors import SymtheoryError
 
 #: Optimisers of PyTorch that always shrink the parameters apart from the gradient.
-_DECOUPLED = ("AdamW", "Adafactor")
+_DECOUPLED = ("AdamW", "Adafactor", "Muon")
 _KEY = "syre"
 
 
@@ -141,6 +141,9 @@ class AnchoredDecay:
             raise SymtheoryError(
                 "optimizer.step() without a closure", "a closure", "call backward() first, or use the module form"
             )
+        skipped: Any = getattr(optimizer, "found_inf", None)  # a gradient scaler leaves both to fused optimisers
+        if skipped is not None and bool(skipped):
+            return
         for group in optimizer.param_groups:
             live = [p for p in group["params"] if p.grad is not None]
             unknown = [p for p in live if id(p) not in self._anchors]
@@ -159,19 +162,22 @@ class AnchoredDecay:
         """One pass over memory where one is enough, as the optimiser's own decay takes."""
         many: Any = torch  # its optimisers use these, too
         add, lerp = many._foreach_add_, many._foreach_lerp_
-        sign = -1 if group.get("maximize", False) else 1
+        scaled = getattr(self._optimizer, "grad_scale", None)
+        factor = (
+            2 * self.gamma * (1.0 if scaled is None else float(scaled)) * (-1 if group.get("maximize", False) else 1)
+        )
         anchors = [self._anchors[id(p)] for p in live]
         if self._stretch is not None:
             pulls = [self._pull(p) for p in live]
             if self.decoupled:
                 add(live, pulls, alpha=-2 * self.gamma * float(group["lr"]))
             else:
-                add(grads, pulls, alpha=2 * sign * self.gamma)
+                add(grads, pulls, alpha=factor)
         elif self.decoupled or self._plain_sgd(group):
             lerp(live, anchors, 2 * self.gamma * float(group["lr"]))
         else:
-            add(grads, live, alpha=2 * sign * self.gamma)
-            add(grads, anchors, alpha=-2 * sign * self.gamma)
+            add(grads, live, alpha=factor)
+            add(grads, anchors, alpha=-factor)
 
     def _plain_sgd(self, group: dict[str, Any]) -> bool:
         """Without momentum it makes no difference whether the gradient or the parameter is changed."""

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from symtheory.engine.coordinates import expand
-from symtheory.engine.factoring import DIRECTION, SCALE, Factoring, Groups, group_index
+from symtheory.engine.factoring import DIRECTION, SCALE, Factoring, Groups, covered_by, group_index
 from symtheory.errors import SymtheoryError
 from symtheory.spec.families import sign_flip
 from symtheory.spec.mirror import Mirror
@@ -28,7 +27,8 @@ class DCS(nn.Module):
     r"""A model whose component across a mirror is a product of factors; build it with :func:`dcs`.
 
     It copies, moves, and saves like any module. Its parameters are those of the model (of the touched ones
-    $(I-P)v$ is used), ``direction`` ($c$) and ``scale`` ($t$).
+    $(I-P)v$ is used, and nothing is left of those that lie across the mirror as a whole), ``direction`` ($c$) and
+    ``scale`` ($t$).
 
     Args:
         model: The model; it is copied.
@@ -38,7 +38,7 @@ class DCS(nn.Module):
         imbalance: $\delta$, see :meth:`symtheory.engine.factoring.Factoring.split`.
 
     Raises:
-        SymtheoryError: If the mirror does not fit the model, or alpha is negative.
+        SymtheoryError: If the mirror does not fit the model or touches frozen parameters, or alpha is negative.
     """
 
     def __init__(
@@ -57,20 +57,26 @@ class DCS(nn.Module):
             )
         own = {name: p.detach() for name, p in model.named_parameters()}
         require_params(own, mirror.shapes)
+        frozen = [n for n in mirror.shapes if not model.get_parameter(n).requires_grad]
+        if frozen:
+            raise SymtheoryError("a mirror on trained parameters", f"frozen {frozen}", "take a mirror without them")
         self.model = copy.deepcopy(model)
         self.mirror, self.alpha = mirror, alpha
-        self.index: Tensor
-        self.register_buffer("index", group_index(mirror, groups).to(next(iter(own.values())).device), persistent=False)
+        each = isinstance(groups, str) and groups == "each"
+        index = None if each else group_index(mirror, groups).to(next(iter(own.values())).device)
+        self.index: Tensor | None
+        self.register_buffer("index", index, persistent=False)
+        self.covered = covered_by(mirror, own)
         factors = self.factoring.split(own, imbalance)
         self.direction, self.scale = nn.Parameter(factors[DIRECTION]), nn.Parameter(factors[SCALE])
         with torch.no_grad():
             for name in mirror.shapes:
-                self.model.get_parameter(name).copy_(factors[name])
+                _set(self.model, name, factors[name], trained=name not in self.covered)
 
     @property
     def factoring(self) -> Factoring:
         """The map between factors and parameters."""
-        return Factoring(self.mirror, self.index)
+        return Factoring(self.mirror, self.index, self.covered)
 
     def factors(self) -> Params:
         """Factored parameters by name, as the pure functions take them.
@@ -133,7 +139,7 @@ class DCS(nn.Module):
             Two groups.
         """
         return [
-            {"params": list(self.model.parameters()), "weight_decay": 0.0},
+            {"params": [p for p in self.model.parameters() if p.requires_grad], "weight_decay": 0.0},
             {"params": [self.direction, self.scale], "weight_decay": 2 * self.alpha},
         ]
 
@@ -148,12 +154,11 @@ class DCS(nn.Module):
         """
         plain = copy.deepcopy(self.model)
         with torch.no_grad():
-            free = self.factoring.free(dict(self.model.named_parameters()))
             z = self.coordinates()
-            kept = z * (self.factoring.norms(z) > threshold)[self.index]
-            across = expand(self.mirror, kept, free)
-            for name in free:
-                plain.get_parameter(name).copy_(free[name] + across[name])
+            kept = self.factoring.spread(self.factoring.norms(z) > threshold)
+            values = self.factoring.join({**self.factors(), DIRECTION: torch.where(kept, self.direction, 0)})
+            for name in self.mirror.shapes:
+                _set(plain, name, values[name], trained=True)
         return plain
 
     def zeros(self, threshold: float) -> float:
@@ -174,6 +179,15 @@ class DCS(nn.Module):
             For the module's print-out.
         """
         return f"rank={self.mirror.rank}, groups={self.scale.numel()}, l1_strength={2 * self.alpha:g}"
+
+
+def _set(model: nn.Module, name: str, value: Tensor, *, trained: bool) -> None:
+    """Replace a parameter, whatever its shape was, in its place among the others and wherever it is tied to."""
+    old, fresh = model.get_parameter(name), nn.Parameter(value.detach().clone(), requires_grad=trained)
+    for alias, p in list(model.named_parameters(remove_duplicate=False)):
+        if p is old:
+            owner, _, leaf = alias.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, fresh)
 
 
 def dcs(
@@ -211,13 +225,13 @@ def sign_flip_all(model: nn.Module, names: list[str] | None = None) -> Mirror:
 
     Args:
         model: The model.
-        names: Tensors to make sparse; default all.
+        names: Tensors to make sparse; default all that are trained.
 
     Returns:
         The mirror.
     """
     own = dict(model.named_parameters())
-    return sign_flip(shapes_of(own), list(own) if names is None else names)
+    return sign_flip(shapes_of(own), [n for n, p in own.items() if p.requires_grad] if names is None else names)
 
 
 def start_on_mirror(wrapped: DCS, imbalance: float = 0.5) -> DCS:

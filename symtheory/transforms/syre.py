@@ -51,6 +51,13 @@ class StaticBias(nn.Module):
         self.register_buffer("stretch", stretch)
         self.register_buffer("gamma", torch.tensor(gamma, dtype=torch.float64))
 
+    def _apply(self, fn: Any, recurse: bool = True) -> StaticBias:
+        """Move and cast, but leave the decay in double precision: half precision has none below 6e-8."""
+        gamma = self._buffers.pop("gamma")
+        super()._apply(fn, recurse)
+        self._buffers["gamma"] = None if gamma is None else gamma.to(self.bias.device)
+        return self
+
     def forward(self, theta: Tensor) -> Tensor:
         r"""$\theta+\theta_0$.
 
@@ -251,7 +258,7 @@ def fold(model: nn.Module) -> nn.Module:
     Raises:
         SymtheoryError: If parametrisations by others stand on the same tensors.
     """
-    plain = copy.deepcopy(model)
+    plain = _copied(model)
     places: dict[int, tuple[nn.Module, dict[str, tuple[int, nn.Parameter]]]] = {}
     for _, module, leaf, theta, part in _require_biased(plain):
         weight = nn.Parameter((theta + part.bias).detach().clone(), requires_grad=theta.requires_grad)
@@ -264,7 +271,15 @@ def fold(model: nn.Module) -> nn.Module:
         del module._modules["parametrizations"]
         module.__class__ = type(module).__bases__[0]
         _insert(module, weights)
+        if isinstance(module, nn.RNNBase):
+            module._init_flat_weights()  # its own list of weights
     return plain
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy, also after a recurrent layer has listed effective weights, which are no leaves of the graph."""
+    listed = [w for m in model.modules() if isinstance(m, nn.RNNBase) for w in m._flat_weights if w is not None]
+    return copy.deepcopy(model, {id(w): w.detach() for w in listed if not w.is_leaf})
 
 
 def _insert(module: nn.Module, weights: dict[str, tuple[int, nn.Parameter]]) -> None:

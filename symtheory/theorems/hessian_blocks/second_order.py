@@ -107,11 +107,15 @@ def series_error(found: Curvatures, shift: float) -> float:
     return abs(2 * limits[0] - limits[1] + float(((a / top) ** 3).mean()) / 3)
 
 
-def not_a_zero(function: Callable[[float], float], at: float) -> float:
-    """0 if the function changes from positive to negative within a relative 1e-9 of a point, else 1.
+def not_a_zero(function: Callable[[float], float], factors: Callable[[float], Tensor], at: float) -> float:
+    """0 if an exponent changes from positive to negative within a relative 1e-9 of a point, else 1.
+
+    A step that hits one sample's curvature is a pole, where the exponent is minus infinity. It may be negative only on
+    a sliver around the pole, which no two numbers resolve: that a factor changes its sign tells.
 
     Args:
         function: An exponent.
+        factors: Those whose logarithms it averages.
         at: Where it is said to become negative; 0 if it already is, infinite if it never does.
 
     Returns:
@@ -121,7 +125,9 @@ def not_a_zero(function: Callable[[float], float], at: float) -> float:
         return float(not function(1e-9) < 0)
     if at == float("inf"):
         return float(not function(1.0) >= 0)
-    return float(not function(at * (1 - 1e-9)) > 0 > function(at * (1 + 1e-9)))
+    before, after = at * (1 - 1e-9), at * (1 + 1e-9)
+    pole = bool((factors(before) * factors(after) < 0).any())
+    return float(not (function(before) > 0 and (pole or function(after) < 0)))
 
 
 def check_second_order(instance: Curvatures) -> Verdict:
@@ -139,8 +145,8 @@ def check_second_order(instance: Curvatures) -> Verdict:
     exact = lyapunov_exponent(xi, lr, gamma, exact=True).value
     rate, decay = critical_learning_rate(xi, gamma).exact, critical_weight_decay(xi, lr).exact
     wrong = [
-        not_a_zero(lambda r: lyapunov_exponent(xi, r, gamma, exact=True).value, rate),
-        not_a_zero(lambda g: lyapunov_exponent(xi, lr, g, exact=True).value, decay),
+        not_a_zero(lambda r: lyapunov_exponent(xi, r, gamma, exact=True).value, lambda r: 1 - r * a, rate),
+        not_a_zero(lambda g: lyapunov_exponent(xi, lr, g, exact=True).value, lambda g: 1 - lr * (xi + 2 * g), decay),
     ]
     return Verdict(
         f"{instance.name}: exponent, expansion, critical values",

@@ -38,7 +38,7 @@ SLOPE_TOLERANCE = 1e-7
 
 
 def normal_gradient(loss: Loss, mirror: Mirror, params: Params, samples: tuple, generator: torch.Generator) -> float:
-    r"""Largest $\|P\nabla\ell_\gamma\| / \|\nabla\ell_\gamma\|$ over samples, and one-sided slope, each in units of its tolerance.
+    r"""Largest $\|P\nabla\ell_\gamma\|$ over samples, relative, and one-sided slope, each in units of its tolerance.
 
     The slope is measured by differences as well as by autograd, because autograd returns *some* subgradient at a kink.
 
@@ -60,11 +60,11 @@ def normal_gradient(loss: Loss, mirror: Mirror, params: Params, samples: tuple, 
 
     for sample in samples:
         grads = gradient(loss, params, sample)
-        scale = float(flatten(grads).norm()) or 1.0
         start = along(0.0, sample)
+        scale = max(float(flatten(grads).norm()), abs(start), 1.0)  # terms of this size cancel across the mirror
         coarse, fine = ((along(s, sample) - start) / s for s in (SLOPE_STEP, SLOPE_STEP / 2))
         require_finite(flatten(grads), "the gradient")
-        found += [mirror.distance(grads) / scale / rounding, abs(2 * fine - coarse) / max(scale, 1.0) / SLOPE_TOLERANCE]
+        found += [mirror.distance(grads) / scale / rounding, abs(2 * fine - coarse) / scale / SLOPE_TOLERANCE]
     return largest(found)
 
 

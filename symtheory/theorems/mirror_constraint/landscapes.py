@@ -127,6 +127,9 @@ def minima(
             options={"gtol": 1e-9, "maxiter": 200},
         )
         point = torch.from_numpy(result.x)
+        # the search ends where the loss no longer tells points apart; a Newton step sees the gradient. Minima may form
+        # a surface, hence the pseudo-inverse.
+        point = point - torch.linalg.pinv(curvature(point), rtol=1e-6, hermitian=True) @ slope(point)
         if float(slope(point).norm()) < 1e-8:
             found.append(unflatten(point, shapes))
     return found

@@ -1,0 +1,164 @@
+"""Figures A3c, A6, A7 and B3b: their checks can fail, their networks are what they say, their settings are checked."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.nn import functional
+
+from symtheory.engine import supervised
+from symtheory.engine.images import stand_in
+from symtheory.errors import SymtheoryError
+from symtheory.figures import a3c, a6, a7, b3b, pictures, residual
+from symtheory.lab.executors import Serial
+from symtheory.lab.store import Store
+from symtheory.plots import PLOTS
+from symtheory.transforms.dcs import dcs, sign_flip_all
+from symtheory.transforms.syre import effective_parameters, penalty, syre
+
+FIGURES = {f.id: f for f in (a3c.A3c(), a6.A6(), a7.A7(), b3b.B3b())}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    executor = Serial(Store(tmp_path_factory.mktemp("store")))
+    results = {name: figure.run(figure.presets["smoke"], executor=executor) for name, figure in FIGURES.items()}
+    return results, executor
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_smoke_runs_say_what_they_were_made_from(smoke, name):
+    result = smoke[0][name]
+    assert PLOTS[name](result).axes
+    assert json.loads(result.attrs["data"])["stand-in"]["note"] == "synthetic stand-in"
+    presets = FIGURES[name].presets
+    assert [presets[p].data for p in ("page", "paper")] == ["cifar-10"] * 2
+    assert (presets["paper"].width, presets["paper"].side, presets["paper"].batch) == (64, 32, 128)
+
+
+def test_networks_that_both_figures_need_are_trained_once(smoke):
+    _, executor = smoke
+    counts = {p.figure: (p.total, p.reused) for p in executor.history[:2]}
+    assert counts["A3c"] == (2, 2) and executor.history[0].reused == 0
+
+
+def test_networks_without_decay_passed_off_as_decayed_fail(smoke):
+    for name, wrong in (("A3c", 1), ("A6", 1)):
+        result = smoke[0][name]
+        turned = result.isel(decay=[1, 0]).assign_coords(decay=result["decay"].values)
+        assert len([v for v in FIGURES[name].check(turned) if not v.holds]) >= wrong
+
+
+def test_patterns_that_differ_after_the_activation_fail(smoke):
+    result = smoke[0]["A6"].copy(deep=True)
+    moved = np.roll(np.arange(32), 16)
+    after = result["correlation"].values[-1, 1]
+    result["correlation"].values[-1, 1] = after[np.ix_(moved, moved)]
+    assert not FIGURES["A6"].check(result)[0].holds
+
+
+def test_a_small_bias_that_costs_accuracy_fails(smoke):
+    result = smoke[0]["B3b"].copy(deep=True)
+    assert all(FIGURES["B3b"].check(result))
+    result["accuracy"].loc[{"sigma0": 0.1}] -= 0.5
+    assert not any(FIGURES["B3b"].check(result))
+
+
+def test_models_exchanged_fail(smoke):
+    result = smoke[0]["A7"]
+    turned = result.isel(model=[1, 0]).assign_coords(model=list(a7.MODELS))
+    held = [v.holds for v in FIGURES["A7"].check(turned)]
+    assert (held[1], held[3]) == (False, False)
+
+
+def config(figure, **changes):
+    base = figure.presets["smoke"].with_changes(samples=64, epochs=1, **changes)
+    return base, pictures.with_origin(figure.shards(base), None)
+
+
+def test_syre_in_figure_b3b_is_the_module_form():
+    """Anchored decay and the loss of a biased copy give the same weights."""
+    figure = FIGURES["B3b"]
+    _, shards = config(figure, decay=1.0, lr=0.02, sizes=(0.0, 0.1, 9.0))
+    shard = next(s for s in shards if s["sigma0"] == 9.0)
+    found = b3b.compute(shard)
+    own = residual.prepare(shard, "cpu", None)
+    biased = syre(own.network, 9.0, 0.5, seed=10_000, relative=True)
+    moved = residual.sgd(biased, 0.02, 0.0)
+    losses = []
+    steps = list(supervised.batches(own.train, own.plan, 0))
+    for k, (images, labels) in enumerate(steps):
+        for group in moved.param_groups:
+            group["lr"] = own.plan.rate(k, len(steps))
+        moved.zero_grad()
+        loss = functional.cross_entropy(biased(own.normalise(images)), labels)
+        (loss + penalty(biased)).backward()
+        moved.step()
+        losses.append(float(loss.detach()))
+    assert float(found["loss"]) == pytest.approx(np.mean(losses), abs=1e-4)
+    plain = b3b.compute(next(s for s in shards if s["sigma0"] == 0.0))
+    assert abs(float(plain["loss"]) - np.mean(losses)) > 1e-3
+    assert effective_parameters(biased)
+
+
+def test_sparsity_and_pruning_are_those_of_the_folded_network():
+    figure = FIGURES["A7"]
+    settings, shards = config(figure, cut=0.05, imbalance=0.3)
+    shard = next(s for s in shards if s["model"] == "DCS")
+    found = a7.compute(shard)
+    own = residual.prepare(shard, "cpu", None)
+    net = dcs(own.network, sign_flip_all(own.network), settings.decay / 2, imbalance=0.3)
+    optimizer = torch.optim.SGD([net.direction, net.scale], lr=0.1, momentum=0.9, weight_decay=settings.decay)
+    supervised.train(net, optimizer, own.train, own.normalise, own.plan, lambda e: {})
+    plain = net.fold(threshold=0.05).eval()
+    values = torch.cat([p.reshape(-1) for p in plain.parameters()])
+    assert float(found["sparsity"][-1]) == pytest.approx(float((values == 0).double().mean()), abs=1e-3)
+    assert float(found["pruned"]) == pytest.approx(supervised.accuracy(plain, own.test, own.normalise), abs=0.02)
+    assert 0.2 < float(found["sparsity"][-1]) < 0.99
+
+
+def test_memory_is_that_of_the_papers_network():
+    """Vanilla: parameters, gradients, momentum. DCS: all of that for two factors, and their product."""
+    size = 4 * 11_235_786
+    one = {m: a7.memory(m, 1) for m in a7.MODELS}
+    assert one["DCS"] - one["vanilla"] == pytest.approx(4 * size, rel=1e-3)
+    many = {m: a7.memory(m, 128) for m in a7.MODELS}
+    assert many["DCS"] - many["vanilla"] == one["DCS"] - one["vanilla"]
+    assert many["vanilla"] - one["vanilla"] > 5e8
+
+
+def test_surprise_is_welchs_p_value_corrected_for_the_number_of_tests():
+    same = np.array([0.5, 0.5])
+    assert b3b._surprise(same, same, 3) == 0 and b3b._surprise(same, same + 0.1, 3) == 300
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])
+    statistic = (2 - 5) / np.sqrt(1 / 3 + 13 / 3)
+    freedom = (1 / 3 + 13 / 3) ** 2 / ((1 / 3) ** 2 / 2 + (13 / 3) ** 2 / 2)
+    p = 2 * stats.t.sf(abs(statistic), freedom)
+    assert b3b._surprise(a, b, 1) == pytest.approx(-np.log10(p))
+    assert b3b._surprise(a, b, 2) == pytest.approx(-np.log10(2 * p))
+    assert b3b._surprise(a, b, 9) == 0
+
+
+def test_made_up_images_in_colour_are_the_same_every_time():
+    a, b = pictures.images(pictures.COLOURED, None), stand_in(side=32, channels=3)
+    assert a.digest == b.digest and a.train.images.shape == (512, 3, 32, 32)
+
+
+BAD = {
+    "epochs": (a3c.Settings, {"epochs": 0}, "positive settings"),
+    "decays": (a3c.Settings, {"decays": (1e-3, 5e-3)}, "increasing decays, 0 first"),
+    "measured": (a3c.Settings, {"measured": 1}, "two or more images"),
+    "cut": (a7.Settings, {"cut": 0.0}, "decay, imbalance and cut"),
+    "sizes": (b3b.Settings, {"sizes": (0.0, 0.3, 1.0)}, "on both sides of 0.2"),
+    "trials": (b3b.Settings, {"seeds": (0,)}, "two or more trials"),
+    "margin": (b3b.Settings, {"margin": 0.0}, "margin > 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_are_refused(case):
+    settings, wrong, message = BAD[case]
+    with pytest.raises(SymtheoryError, match=message):
+        settings(**wrong)

@@ -16,11 +16,10 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from symtheory.engine import augment, epochs
-from symtheory.engine.epochs import Anneal, Epoch, Measure, precision
+from symtheory.engine.epochs import Epoch as Epoch
+from symtheory.engine.epochs import Measure
 from symtheory.engine.images import Split, scaled, shuffled
 from symtheory.engine.resuming import Bookmark
-
-__all__ = ["Anneal", "Epoch", "Measure", "Normalise", "Plan", "accuracy", "batches", "outputs", "precision", "train"]
 
 #: Pixels that are added on each side before a window is cut.
 PADDING = 4

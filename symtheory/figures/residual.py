@@ -16,9 +16,10 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from symtheory.engine.epochs import Anneal
 from symtheory.engine.images import Loader, Split
 from symtheory.engine.resnet import ResNet18
-from symtheory.engine.supervised import Anneal, Normalise, Plan
+from symtheory.engine.supervised import Normalise, Plan
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures
 from symtheory.figures.base import Config, Shard

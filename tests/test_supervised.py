@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from symtheory.engine import supervised
+from symtheory.engine import epochs, supervised
 from symtheory.engine.correlations import blocks, correlation, lonely, order, similarity
 from symtheory.engine.footprint import footprint
 from symtheory.engine.images import Split, shuffled, stand_in
@@ -63,7 +63,7 @@ def test_training_is_the_plain_loops():
     for epoch in range(2):
         losses = []
         seen = [labels for _, labels in supervised.batches(DATA.train, plan, epoch)]
-        order_ = supervised._generator(torch.device("cpu"), 3, epoch, 0)
+        order_ = epochs.stream(torch.device("cpu"), 3, epoch, 0)
         for index, labels in zip(shuffled(96, 16, order_), seen, strict=True):
             assert torch.equal(labels, DATA.train.labels[index])
             for group in optimizer.param_groups:

@@ -51,12 +51,66 @@ class BasicBlock(nn.Module):
         return torch.relu(inner + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
+@torch.no_grad()
+def draw(module: nn.Module, generator: torch.Generator) -> None:
+    """Initial weights: He's for convolutions, PyTorch's for linear layers.
+
+    Args:
+        module: Changed in place, its parts in order.
+        generator: Source of randomness.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            fan_out = part.weight[:, 0].numel()
+            part.weight.normal_(0, (2 / fan_out) ** 0.5, generator=generator)
+        elif isinstance(part, nn.Linear):
+            for p in part.parameters():
+                p.uniform_(-(part.in_features**-0.5), part.in_features**-0.5, generator=generator)
+
+
+class Trunk(nn.Module):
+    """All of the network but its fully connected layers.
+
+    Args:
+        generator: Source of the initial weights.
+        width: Channels of the first stage; 64 is ResNet18, less is a narrow copy of it.
+
+    Raises:
+        SymtheoryError: If there is no channel.
+    """
+
+    def __init__(self, generator: torch.Generator, width: int = 64) -> None:
+        super().__init__()
+        if width < 1:
+            raise SymtheoryError("a channel", f"{width}", "such as 64")
+        blocks, below = [], width
+        self.stem = nn.Sequential(skip_init(nn.Conv2d, 3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        for k, factor in enumerate(STAGES):
+            channels = factor * width
+            blocks += [BasicBlock(below, channels, 2 if k else 1), BasicBlock(channels, channels, 1)]
+            below = channels
+        self.blocks = nn.Sequential(*blocks)
+        self.units = below
+        draw(self, generator)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the blocks make of an image, averaged over places.
+
+        Args:
+            x: Shape ``(n, 3, height, width)``.
+
+        Returns:
+            Shape ``(n, units)``, where ``units`` is eight times the width.
+        """
+        return self.blocks(self.stem(x)).mean((2, 3))
+
+
+class ResNet18(Trunk):
     """The network.
 
     Args:
         classes: Number of classes.
-        generator: Source of the initial weights: He's for convolutions, PyTorch's for the linear layers.
+        generator: Source of the initial weights, see :func:`draw`.
         penultimate: Units of the layer before the last.
         width: Channels of the first stage; 64 is ResNet18, less is a narrow copy of it.
 
@@ -65,31 +119,14 @@ class ResNet18(nn.Module):
     """
 
     def __init__(self, classes: int, generator: torch.Generator, penultimate: int = 128, width: int = 64) -> None:
-        super().__init__()
         if min(classes, penultimate, width) < 1:
             got = f"{classes}, {penultimate} and {width}"
             raise SymtheoryError("a class, a unit and a channel", got, "such as 10, 128 and 64")
-        blocks, below = [], width
-        self.stem = nn.Sequential(skip_init(nn.Conv2d, 3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        for k, factor in enumerate(STAGES):
-            channels = factor * width
-            blocks += [BasicBlock(below, channels, 2 if k else 1), BasicBlock(channels, channels, 1)]
-            below = channels
-        self.blocks = nn.Sequential(*blocks)
-        self.penultimate = skip_init(nn.Linear, below, penultimate)
+        super().__init__(generator, width)
+        self.penultimate = skip_init(nn.Linear, self.units, penultimate)
         self.last = skip_init(nn.Linear, penultimate, classes)
-        self._draw(generator)
-
-    @torch.no_grad()
-    def _draw(self, generator: torch.Generator) -> None:
-        """Initial weights, from the generator alone."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.weight[:, 0].numel()
-                module.weight.normal_(0, (2 / fan_out) ** 0.5, generator=generator)
-            elif isinstance(module, nn.Linear):
-                for p in (module.weight, module.bias):
-                    p.uniform_(-(module.in_features**-0.5), module.in_features**-0.5, generator=generator)
+        for layer in (self.penultimate, self.last):
+            draw(layer, generator)
 
     def features(self, x: Tensor) -> Tensor:
         """Output of the penultimate layer before its activation.
@@ -100,7 +137,7 @@ class ResNet18(nn.Module):
         Returns:
             Shape ``(n, penultimate)``.
         """
-        return self.penultimate(self.blocks(self.stem(x)).mean((2, 3)))
+        return self.penultimate(self.pooled(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits.

@@ -25,6 +25,7 @@ from symtheory.figures.b8 import B8
 from symtheory.figures.b10 import B10
 from symtheory.figures.b11 import B11
 from symtheory.figures.base import Figure
+from symtheory.figures.bt1 import BT1
 from symtheory.figures.c1 import C1
 from symtheory.figures.c2 import C2
 from symtheory.figures.c3 import C3
@@ -37,7 +38,7 @@ from symtheory.figures.c8 import C8
 
 _ALL: tuple[Figure, ...] = (
     *(A1(), A2(), A3a(), A3b(), A3c(), A4(), A5(), A6(), A7(), A8(), A9(), A10()),
-    *(B1(), B2(), B3a(), B3b(), B3c(), B4(), B5(), B6(), B7(), B8(), B10(), B11()),
+    *(B1(), B2(), B3a(), B3b(), B3c(), B4(), B5(), B6(), B7(), B8(), B10(), B11(), BT1()),
     *(C1(), C2(), C3(), C4(), C5(), C6(), C6c(), C7(), C8()),
 )
 

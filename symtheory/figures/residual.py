@@ -11,18 +11,21 @@ included. The smaller presets train a narrow copy of the network on fewer and sm
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+from symtheory.engine.epochs import Anneal
 from symtheory.engine.images import Loader, Split
 from symtheory.engine.resnet import ResNet18
-from symtheory.engine.supervised import Anneal, Normalise, Plan
+from symtheory.engine.supervised import Normalise, Plan
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures
 from symtheory.figures.base import Config, Shard
 
 MOMENTUM = 0.9
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,36 @@ class Prepared:
     network: ResNet18
 
 
+def splits(shard: Shard, device: str, load: Loader | None) -> tuple[Split, Split, int]:
+    """Images of a shard.
+
+    Args:
+        shard: With its origin, and ``samples``, ``tested`` and ``side`` as in :class:`Setting`.
+        device: Where to put them.
+        load: Where the data set comes from.
+
+    Returns:
+        Images to train on, images to test on, and the number of classes.
+    """
+    images = pictures.opened(shard, load)
+    parts = [pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])]
+    train, test = (part.shrunk(shard["side"]).to(device) for part in parts)
+    return train, test, images.classes
+
+
+def placed(network: Network, device: str) -> Network:
+    """A network on a device, its channels last in memory.
+
+    Args:
+        network: Changed in place.
+        device: Where to put it.
+
+    Returns:
+        The same.
+    """
+    return network.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
     """Images, plan and network of a shard.
 
@@ -109,15 +142,10 @@ def prepare(shard: Shard, device: str, load: Loader | None) -> Prepared:
     Returns:
         All of it.
     """
-    images = pictures.opened(shard, load)
-    parts = [pictures.part(images.train, shard["samples"]), pictures.part(images.test, shard["tested"])]
-    train, test = (part.shrunk(shard["side"]).to(device) for part in parts)
-    plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["augmented"], shard["seed"])
-    network = ResNet18(
-        images.classes, torch.Generator().manual_seed(shard["seed"]), shard["penultimate"], shard["width"]
-    )
-    there = network.to(torch.device(device), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Prepared(train, test, Normalise(train.images), plan, there)
+    train, test, classes = splits(shard, device, load)
+    plan = Plan(shard["epochs"], shard["batch"], shard["lr"], shard["anneal"], shard["seed"], shard["augmented"])
+    network = ResNet18(classes, torch.Generator().manual_seed(shard["seed"]), shard["penultimate"], shard["width"])
+    return Prepared(train, test, Normalise(train.images), plan, placed(network, device))
 
 
 def sgd(model: nn.Module | list[nn.Parameter], lr: float, decay: float) -> torch.optim.SGD:

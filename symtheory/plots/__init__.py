@@ -24,6 +24,7 @@ from symtheory.plots.b4 import figure_b4
 from symtheory.plots.b5 import figure_b5, figure_b11
 from symtheory.plots.b6 import figure_b6, figure_b7
 from symtheory.plots.b8 import figure_b8
+from symtheory.plots.bt1 import figure_bt1
 from symtheory.plots.c1 import figure_c1
 from symtheory.plots.c2 import figure_c2
 from symtheory.plots.c3 import figure_c3
@@ -61,6 +62,7 @@ PLOTS: dict[str, Callable[[xr.Dataset], Figure]] = {
     "B8": figure_b8,
     "B10": figure_b10,
     "B11": figure_b11,
+    "BT1": figure_bt1,
     "C1": figure_c1,
     "C2": figure_c2,
     "C3": figure_c3,

@@ -7,11 +7,11 @@ from functools import partial
 
 from benchmarks.timing import Timing, timed
 from symtheory.figures import FIGURES
-from symtheory.lab.executors import Serial
+from symtheory.lab.executors import ProcessPool, Serial
 
 
 def bench_page(name: str) -> Timing:
-    """One figure's page preset, on the threads torch has.
+    """One figure's page preset, in one process; in two if it trains on images.
 
     Args:
         name: Id of the figure.
@@ -19,8 +19,10 @@ def bench_page(name: str) -> Timing:
     Returns:
         Its time; there is no reference, so the ratio is 0.
     """
-    figure, runner = FIGURES[name], Serial()
-    seconds = timed(lambda: figure.run(figure.presets["page"], executor=runner))
+    figure = FIGURES[name]
+    preset = figure.presets["page"]
+    runner = ProcessPool(jobs=2) if "data" in preset.to_json() else Serial()
+    seconds = timed(lambda: figure.run(preset, executor=runner))
     return Timing(f"page {name}", 0.0, seconds, 0.0, 0, 0.0)
 
 

@@ -78,8 +78,8 @@ class Bookmark:
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f"{os.getpid()}-{_NAME}"
         arrays: dict[str, np.ndarray] = {}
-        plan = json.dumps(_split(state, arrays))
-        np.savez(fresh, plan=np.array(plan), **arrays)
+        arrays["plan"] = np.array(json.dumps(_split(state, arrays)))
+        np.savez(fresh, **arrays)  # pyright: ignore[reportArgumentType]
         fresh.replace(folder / _NAME)
         self._last = time.monotonic()
         return True

@@ -42,11 +42,12 @@ def figure_a3c(result: xr.Dataset) -> Figure:
     """
     with style():
         figure, (left, middle, right) = canvas(3, width=3.6, height=3.6)
+        images = []
         for ax, k in ((left, 0), (middle, -1)):
             matrix = result["correlation"].isel(decay=k).values
-            image = plot_matrix(matrix, ax, order(matrix))
+            images.append(plot_matrix(matrix, ax, order(matrix)))
             ax.set_title(_title(float(result["decay"][k])))
-        figure.colorbar(image, ax=middle, label="correlation", location="right", shrink=0.8)
+        figure.colorbar(images[-1], ax=middle, label="correlation", location="right", shrink=0.8)
         alone, decay = result["lonely"], result["decay"].values
         right.fill_between(decay, alone.min("seed"), alone.max("seed"), color=BLUE, alpha=0.18, linewidth=0)
         right.plot(decay, alone.mean("seed"), "o-", color=BLUE)
@@ -67,11 +68,12 @@ def figure_a6(result: xr.Dataset) -> Figure:
     with style():
         figure = Figure(figsize=(7.2, 7.6))
         axes = figure.subplots(2, 2)
+        images = []
         for column, k in zip(axes.T, (0, -1), strict=True):
             matrices = result["correlation"].isel(decay=k)
             units = order(matrices.sel(place="before activation").values)
             for ax, place in zip(column, ("before activation", "after activation"), strict=True):
-                image = plot_matrix(matrices.sel(place=place).values, ax, units)
+                images.append(plot_matrix(matrices.sel(place=place).values, ax, units))
                 ax.set_title(f"{_title(float(result['decay'][k]))}, {place}", fontsize=9)
-        figure.colorbar(image, ax=list(axes.flat), label="correlation", location="bottom", shrink=0.5, aspect=30)
+        figure.colorbar(images[-1], ax=list(axes.flat), label="correlation", location="bottom", shrink=0.5, aspect=30)
     return figure

@@ -221,12 +221,14 @@ def test_a_killed_run_leaves_the_cluster_clean(
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)], ids=["interrupted", "killed"])
 def test_workers_on_this_machine_end_with_the_run(how: signal.Signals, code: int, tmp_path: Path) -> None:
     """The signal goes to every process of the terminal, as Ctrl-C does, or to the run alone."""
-    line = ["run", "F1", "--executor", "dask", "--jobs", "2", "--preset", "paper", "--set", "seconds=0.1"]
+    line = ["run", "F1", "--executor", "dask", "--jobs", "2", "--preset", "paper", "--set", "seconds=0.5"]
     process = start([*line, "--results", str(tmp_path / "r")], tmp_path / "s")
     assert within(60, lambda: len(list((tmp_path / "s").rglob("*.nc"))) >= 3)
     started = children(process.pid)
     assert len(started) >= 2
     os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
+    if not within(3, lambda: process.poll() is not None):  # Python drops an interrupt that falls into a finaliser
+        os.killpg(process.pid, how)
     _, stderr = process.communicate(timeout=30)
     # an interrupt can fall between the making of an object and its first attribute; Python notes what its end says
     stderr = re.sub(rb"Exception ignored in.*\nTraceback .*\n(?:[ \t].*\n)*\S.*\n?", b"", stderr)

@@ -129,6 +129,7 @@ def merge_symmetric_units(
     Raises:
         SymtheoryError: If the tolerance is not between 0 and 1, or as :func:`symtheory.discover.discover`.
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 1))
     >>> with torch.no_grad():
     ...     for t in (net[0].weight, net[0].bias):

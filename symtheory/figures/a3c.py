@@ -54,8 +54,8 @@ class Settings(residual.Setting):
 
 
 _SMOKE: dict[str, Any] = {
-    "data": pictures.COLOURED, "samples": 256, "side": 8, "width": 4, "penultimate": 32, "epochs": 6, "batch": 16, "lr": 0.03,
-    "augmented": False, "seeds": (0,), "decays": (0.0, 0.2), "measured": 128,
+    "data": pictures.COLOURED, "samples": 256, "side": 8, "width": 4, "penultimate": 32, "epochs": 6, "batch": 16,
+    "lr": 0.03, "augmented": False, "seeds": (0,), "decays": (0.0, 0.2), "measured": 128,
 }  # fmt: skip
 PRESETS: Mapping[Preset, Settings] = {
     "smoke": Settings(**_SMOKE),

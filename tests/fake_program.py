@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import types
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,4 +31,6 @@ def start(arguments: list[str], store: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", "import sys; from tests.fake_program import main; main(sys.argv[1:])", *arguments]
     env = os.environ | {"SYMTHEORY_STORE": str(store), "COLUMNS": "300"}
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    if os.name == "posix":  # tests in the background of a script inherit that interrupts are ignored
+        options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(command, cwd=ROOT, env=env, **options)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ from symtheory.engine.correlations import blocks, correlation, lonely
 from symtheory.engine.images import Loader
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures, residual
-from symtheory.figures.base import Executor, Figure, InProcess, Preset, Shard
+from symtheory.figures.base import Executor, Figure, Preset, Shard
 from symtheory.spec.verdict import Verdict
 
 #: Outputs of the penultimate layer that are measured.
@@ -117,11 +116,7 @@ def trained(
     Returns:
         What :func:`compute` returns, with dims ``seed`` and ``decay``; correlations of the first seed alone.
     """
-    runner, load = InProcess() if executor is None else executor, pictures.loader(executor)
-    named = pictures.with_origin(shards, load)
-    parts = iter(runner.map(A3c.id, partial(compute, device=device, load=load), named))
-    rows = [xr.concat([next(parts) for _ in decays], dim="decay") for _ in config.seeds]
-    result = xr.concat(rows, dim="seed").assign_coords(seed=list(config.seeds), decay=decays)
+    result = pictures.over_seeds(A3c.id, compute, shards, config.seeds, "decay", decays, device, executor)
     result["correlation"] = result["correlation"].isel(seed=0)
     result["correlation"].attrs.update(long_name="correlation of two units, first seed", units="1")
     result["lonely"].attrs.update(long_name=f"part of the live units without a copy (|r| > {CUT:g})", units="1")
@@ -131,7 +126,7 @@ def trained(
     result["loss"].attrs.update(long_name="mean cross-entropy over the last epoch", units="1")
     result["decay"].attrs.update(long_name="weight decay", units="1")
     result.attrs.update(width=config.width, side=config.side, epochs=config.epochs)
-    return pictures.named(result, named)
+    return result
 
 
 class A3c(Figure):

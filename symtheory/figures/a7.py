@@ -17,7 +17,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -31,7 +30,7 @@ from symtheory.engine.images import Loader
 from symtheory.engine.resnet import ResNet18
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures, residual
-from symtheory.figures.base import Executor, Figure, InProcess, Outcome, Preset, Shard
+from symtheory.figures.base import Executor, Figure, Outcome, Preset, Shard
 from symtheory.spec.verdict import Verdict
 from symtheory.transforms.dcs import DCS, dcs, sign_flip_all
 
@@ -188,11 +187,9 @@ class A7(Figure):
             ``accuracy``, ``sparsity``, ``loss`` (seed, model, epoch); ``pruned``, ``pruned_at_random`` (seed, model);
             ``memory`` (model, images).
         """
-        runner, load = InProcess() if executor is None else executor, pictures.loader(executor)
-        shards = pictures.with_origin(self.shards(config), load)
-        parts = iter(runner.map(self.id, partial(compute, device=device, load=load), shards))
-        rows = [xr.concat([next(parts) for _ in MODELS], dim="model") for _ in config.seeds]
-        result = xr.concat(rows, dim="seed").assign_coords(seed=list(config.seeds), model=list(MODELS))
+        result = pictures.over_seeds(
+            self.id, compute, self.shards(config), config.seeds, "model", list(MODELS), device, executor
+        )
         result["memory"] = result["memory"].isel(seed=0)
         result["accuracy"].attrs.update(long_name="part of the test images that is classified rightly", units="1")
         result["sparsity"].attrs.update(long_name=f"part of the parameters below {config.cut:g}", units="1")
@@ -201,7 +198,7 @@ class A7(Figure):
         result["pruned_at_random"].attrs.update(long_name="accuracy without as many others", units="1")
         result["memory"].attrs.update(long_name="memory of a training step", units="byte")
         result.attrs.update(width=config.width, side=config.side, cut=config.cut)
-        return pictures.named(result, shards)
+        return result
 
     def check(self, result: xr.Dataset) -> list[Verdict]:
         """The claim as numbers, mean over seeds.

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -26,7 +25,7 @@ from symtheory.engine import supervised
 from symtheory.engine.images import Loader
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures, residual
-from symtheory.figures.base import Executor, Figure, InProcess, Preset, Shard
+from symtheory.figures.base import Executor, Figure, Preset, Shard
 from symtheory.spec.verdict import Verdict
 from symtheory.transforms.syre import syre
 
@@ -131,16 +130,14 @@ class B3b(Figure):
         Returns:
             ``accuracy`` and ``loss`` (seed, sigma0).
         """
-        runner, load = InProcess() if executor is None else executor, pictures.loader(executor)
-        shards = pictures.with_origin(self.shards(config), load)
-        parts = iter(runner.map(self.id, partial(compute, device=device, load=load), shards))
-        rows = [xr.concat([next(parts) for _ in config.sizes], dim="sigma0") for _ in config.seeds]
-        result = xr.concat(rows, dim="seed").assign_coords(seed=list(config.seeds), sigma0=list(config.sizes))
+        result = pictures.over_seeds(
+            self.id, compute, self.shards(config), config.seeds, "sigma0", list(config.sizes), device, executor
+        )
         result["accuracy"].attrs.update(long_name="part of the test images that is classified rightly", units="1")
         result["loss"].attrs.update(long_name="mean cross-entropy over the last epoch", units="1")
         result["sigma0"].attrs.update(long_name="standard deviation of the bias times root of fan-in", units="1")
         result.attrs.update(margin=config.margin, width=config.width, side=config.side, epochs=config.epochs)
-        return pictures.named(result, shards)
+        return result
 
     def check(self, result: xr.Dataset) -> list[Verdict]:
         """The claim as numbers.

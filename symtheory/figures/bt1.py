@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import ClassVar, cast
 
 import numpy as np
@@ -35,7 +34,7 @@ from symtheory.engine.probing import fit
 from symtheory.engine.supervised import Normalise, outputs
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures, residual
-from symtheory.figures.base import Config, Executor, Figure, InProcess, Outcome, Preset, Shard
+from symtheory.figures.base import Config, Executor, Figure, Outcome, Preset, Shard
 from symtheory.figures.teacher import eigenvalues
 from symtheory.spec.verdict import Verdict
 from symtheory.transforms.syre import syre
@@ -280,11 +279,9 @@ class BT1(Figure):
             ``low_rank``, ``relative``, ``loss`` (seed, model), ``accuracy`` (seed, model, layer), ``spectrum`` (seed,
             model, index).
         """
-        runner, load = InProcess() if executor is None else executor, pictures.loader(executor)
-        shards = pictures.with_origin(self.shards(config), load)
-        parts = iter(runner.map(self.id, partial(compute, device=device, load=load), shards))
-        rows = [xr.concat([next(parts) for _ in config.models], dim="model") for _ in config.seeds]
-        result = xr.concat(rows, dim="seed").assign_coords(seed=list(config.seeds), model=list(config.models))
+        result = pictures.over_seeds(
+            self.id, compute, self.shards(config), config.seeds, "model", list(config.models), device, executor
+        )
         result["low_rank"].attrs.update(long_name=f"part of the eigenvalues below {CUT:g}", units="1")
         result["relative"].attrs.update(long_name=f"part of the eigenvalues below {CUT:g} of the largest", units="1")
         result["accuracy"].attrs.update(long_name="part of the test images that is classified rightly", units="1")
@@ -293,7 +290,7 @@ class BT1(Figure):
         result.attrs.update(
             sizes=list(config.sizes), width=config.width, side=config.side, epochs=config.epochs, decay=config.decay
         )
-        return pictures.named(result, shards)
+        return result
 
     def check(self, result: xr.Dataset) -> list[Verdict]:
         """The claim as numbers, mean over seeds.

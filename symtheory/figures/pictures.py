@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import xarray as xr
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from symtheory.engine.images import Images, Loader, Split, shuffled, stand_in
 from symtheory.errors import SymtheoryError
-from symtheory.figures.base import Executor, Shard
+from symtheory.figures.base import Executor, InProcess, Shard
 
 #: Names of the made-up images, grey and in colour; only smoke presets use them.
 MADE_UP, COLOURED = "stand-in", "stand-in-coloured"
@@ -63,6 +64,39 @@ def with_origin(shards: list[Shard], load: Loader | None) -> list[Shard]:
         The shards with one more entry.
     """
     return [{**s, "origin": images(s["data"], load).origin()} for s in shards]
+
+
+def over_seeds(
+    figure: str,
+    function: Callable[..., xr.Dataset],
+    shards: list[Shard],
+    seeds: Sequence[int],
+    dim: str,
+    values: Sequence[float | str],
+    device: str,
+    executor: Executor | None,
+) -> xr.Dataset:
+    """Run the shards of a figure and arrange what they give.
+
+    Args:
+        figure: Id under which the shards are filed.
+        function: Computes one; takes ``device`` and ``load``, too.
+        shards: For each seed one per value.
+        seeds: The seeds.
+        dim: Name of what else the shards differ in.
+        values: Its values.
+        device: Where to train.
+        executor: Maps over the shards, and knows where the data set is.
+
+    Returns:
+        The datasets along ``seed`` and ``dim``, which says what it was made from.
+    """
+    runner, load = InProcess() if executor is None else executor, loader(executor)
+    origins = with_origin(shards, load)
+    parts = iter(runner.map(figure, partial(function, device=device, load=load), origins))
+    rows = [xr.concat([next(parts) for _ in values], dim=dim) for _ in seeds]
+    result = xr.concat(rows, dim="seed").assign_coords({"seed": list(seeds), dim: list(values)})
+    return named(result, origins)
 
 
 def opened(shard: Shard, load: Loader | None) -> Images:

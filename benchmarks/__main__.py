@@ -85,7 +85,7 @@ def main(
         Console(stderr=True).print(f"error: {error}", highlight=False)
         raise typer.Exit(2) from error
     if as_json:
-        json.dump({"schema": 2, "machine": asdict(machine), "benchmarks": [asdict(t) for t in found]}, sys.stdout)
+        json.dump({"schema": 3, "machine": asdict(machine), "benchmarks": [asdict(t) for t in found]}, sys.stdout)
         sys.stdout.write("\n")
         return
     Console().print(report.table(found, machine))

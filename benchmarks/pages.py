@@ -23,7 +23,7 @@ def bench_page(name: str) -> Timing:
     preset = figure.presets["page"]
     runner = ProcessPool(jobs=2) if "data" in preset.to_json() else Serial()
     seconds = timed(lambda: figure.run(preset, executor=runner))
-    return Timing(f"page {name}", 0.0, seconds, 0.0, 0, 0.0)
+    return Timing(f"page {name}", 0.0, seconds, 0.0, 0, 0.0, kind="page")
 
 
 BENCHMARKS: dict[str, Callable[[], Timing]] = {f"page {name}": partial(bench_page, name) for name in FIGURES}

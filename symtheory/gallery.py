@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -112,23 +113,27 @@ def scorecard(results: Results | None = None) -> Markdown:
     return Markdown(f"{table(head, [row for row, _ in scores])}\n\n{folded}")
 
 
-def benchmarks(results: Results | None = None) -> Markdown:
-    """The stored timings of the sweeps against plain loops.
+def benchmarks(kind: str = "loop", results: Results | None = None) -> Markdown:
+    """Stored timings of one kind.
 
     Args:
+        kind: ``loop``, sweeps against plain loops; ``step``, training steps with the tools against steps without;
+            ``search``, searches for symmetries against the time allowed; ``page``, the page presets.
         results: Where results lie; default the checkout's.
 
     Returns:
-        A table, one row a benchmark that has a reference, a line for each machine, and the time of the page presets.
+        A table, one row a benchmark, what falls short of its aim, and a line for each machine.
 
     Raises:
-        SymtheoryError: If no timing is stored.
+        SymtheoryError: If no timing of this kind is stored.
     """
     path = (Results(default_root()) if results is None else results).root / "benchmarks.json"
-    if not path.exists():
-        raise SymtheoryError(f"timings in {path.name}", "none", "run 'python -m benchmarks --save'")
-    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
-    rows, machines = [], {}
+    stored = json.loads(path.read_text(encoding="utf-8"))["benchmarks"] if path.exists() else {}
+    found = {name: t for name, t in stored.items() if t["kind"] == kind}
+    if not found:
+        raise SymtheoryError(f"timings of kind {kind!r} in {path.name}", "none", "run 'python -m benchmarks --save'")
+    head, row = _TIMINGS[kind]
+    machines: dict[str, list[str]] = {}
     for name, t in found.items():
         machine = t["machine"]
         line = (
@@ -136,25 +141,41 @@ def benchmarks(results: Results | None = None) -> Markdown:
             f"{machine['bandwidth'] / 1e9:.0f} GB/s in copies, torch {machine['versions']['torch']}"
         )
         machines.setdefault(line, []).append(f"{name} ({machine['date'][:10]})")
-        if t["ratio"]:
-            limit = t["limit_seconds"]
-            rows.append(
-                (
-                    name,
-                    f"{t['ratio']:.3g}",
-                    f"{t['floor']:g}" if t["floor"] else "",
-                    f"{t['seconds']:.3g}",
-                    f"{t['reference_seconds']:.3g}",
-                    f"{t['relative_error']:.0e}",
-                    f"{t['seconds'] / limit:.2g}" if limit else "",
-                )
-            )
-    head = ("what", "times faster", "aim", "seconds", "plain loop, s", "same weights to", "times the limit")
-    pages = {n.removeprefix("page "): t["seconds"] for n, t in found.items() if n.startswith("page ")}
-    listed = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in pages.items())
-    where = "\n".join(f"- {line}. Measured for {', '.join(names)}." for line, names in machines.items())
-    short = "".join(f"\n\n{n} falls short of its aim: {t['missed']}." for n, t in found.items() if t.get("missed"))
-    return Markdown(f"{table(head, rows)}{short}\n\nPage presets: {listed or 'not measured'}.\n\n{where}")
+    short = [f"{n} falls short of its aim: {t['missed']}." for n, t in found.items() if t["missed"]]
+    where = "\n".join(f"- {line}. Measured for {'; '.join(names)}." for line, names in machines.items())
+    return Markdown("\n\n".join([table(head, [row(name, t) for name, t in found.items()]), *short, where]))
+
+
+def _times(t: Mapping[str, Any]) -> tuple[str, str]:
+    """Ratio, and the one aimed at."""
+    return f"{t['ratio']:.3g}", f"{t['floor']:g}" if t["floor"] else ""
+
+
+def _loop_row(name: str, t: Mapping[str, Any]) -> tuple[str, ...]:
+    limit = f"{t['seconds'] / t['limit_seconds']:.2g}" if t["limit_seconds"] else ""
+    return (
+        name, *_times(t), f"{t['seconds']:.3g}", f"{t['reference_seconds']:.3g}", f"{t['relative_error']:.0e}", limit
+    )  # fmt: skip
+
+
+def _step_row(name: str, t: Mapping[str, Any]) -> tuple[str, ...]:
+    return (name, *_times(t), f"{1e3 * t['seconds']:.3g}", f"{1e3 * t['reference_seconds']:.3g}")
+
+
+def _search_row(name: str, t: Mapping[str, Any]) -> tuple[str, ...]:
+    memory = f"{t['memory']:.2g}"
+    return (name, f"{t['seconds']:.2g}", f"{t['reference_seconds']:g}", memory, f"{t['relative_error']:.0e}")
+
+
+#: What the columns of each kind of timing are, and what is in them.
+_TIMINGS: dict[str, tuple[tuple[str, ...], Callable[[str, Mapping[str, Any]], tuple[str, ...]]]] = {
+    "loop": (
+        ("what", "times faster", "aim", "seconds", "plain loop, s", "same weights to", "times the limit"), _loop_row,
+    ),
+    "step": (("tool, network", "time without over time with", "aim", "a step, ms", "without it, ms"), _step_row),
+    "search": (("network", "seconds", "allowed", "memory, models", "largest residual"), _search_row),
+    "page": (("figure", "seconds"), lambda name, t: (name.removeprefix("page "), f"{t['seconds']:.2g}")),
+}  # fmt: skip
 
 
 def _score(name: str, results: Results | None) -> tuple[tuple[str, ...], str]:

@@ -76,7 +76,7 @@ class SymmetryMonitor:
         *,
         report: SymmetryReport | None = None,
         every: int | None = None,
-        budget: float = 0.02,
+        budget: float = 0.01,
         probe: Probe | None = None,
         csv_file: str | Path | None = None,
         writer: Writer | None = None,

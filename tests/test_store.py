@@ -307,6 +307,15 @@ def test_the_code_digest_follows_code_and_not_prose() -> None:
     assert bare_source("x = '# no comment'") == "x = '# no comment'"
 
 
+def test_the_code_digest_leaves_out_texts_about_a_class() -> None:
+    source = "class F(Base):\n    size: ClassVar[int] = 3\n{}    rate = 0.1\n"
+    text = '    claim: ClassVar[str] = (\n        "one "\n        "sentence"\n    )\n'
+    assert bare_source(source.format("")) == bare_source(source.format(text))
+    assert bare_source(source.format("")) == bare_source(source.format(text.replace("one", "another")))
+    for changed in (source.replace("3", "4"), source.replace("0.1", "0.2"), source.replace("rate = 0.1", "rate = 'x'")):
+        assert bare_source(changed.format(text)) != bare_source(source.format(text))
+
+
 def test_the_code_digest_covers_what_is_imported() -> None:
     source = "from symtheory.spec import claim\nfrom symtheory.spec import Verdict\nfrom . import base\nimport torch"
     wanted = {"symtheory.spec.claim", "symtheory.spec", "symtheory.figures.base", "torch"}

@@ -1,8 +1,9 @@
 """What a shard is filed under: figure, settings, function, code, library versions.
 
 The *code* of a shard is the digest of the module that defines its function and of every ``symtheory`` module that this
-one imports, directly or not, also inside functions. Comments, docstrings and blank lines do not count. So a changed
-trainer makes all its shards new, and a mended sentence makes none. The versions of torch, numpy and numba count as
+one imports, directly or not, also inside functions. Comments, docstrings, blank lines and texts about a class (its
+attributes annotated ``ClassVar[str]``) do not count. So a changed trainer makes all its shards new, and a mended
+sentence makes none. The versions of torch, numpy and numba count as
 well, since numbers move with them. Packages on the way (``symtheory.figures`` of ``symtheory.figures.a3a``) do not
 count unless something is imported from them: a registry must not tie all figures together.
 """
@@ -260,7 +261,7 @@ def module_file(module: str) -> Path | None:
 
 
 def bare_source(source: str) -> str:
-    r"""Source without docstrings, comments and blank lines, the same on every version of Python.
+    r"""Source without docstrings, texts about classes, comments and blank lines, the same on every version of Python.
 
     Args:
         source: Python source.
@@ -279,8 +280,16 @@ def bare_source(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            for row in range(first.lineno - 1, first.end_lineno or first.lineno):
-                lines[row] = ""
+        for statement in [*node.body[:1], *(node.body if isinstance(node, ast.ClassDef) else [])]:
+            if _is_text(statement):
+                for row in range(statement.lineno - 1, statement.end_lineno or statement.lineno):
+                    lines[row] = ""
     return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a string, or a class attribute that holds one."""
+    if isinstance(statement, ast.AnnAssign):
+        return ast.unparse(statement.annotation) == "ClassVar[str]"
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)

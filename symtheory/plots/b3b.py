@@ -28,7 +28,7 @@ def plot_b3b(result: xr.Dataset, ax: Axes) -> Axes:
     ax.errorbar(biased["sigma0"].values, means, spreads, fmt="o-", color=ORANGE, capsize=2, label="syre")
     ax.axvline(0.2, color=MUTED, linestyle=":", linewidth=1)
     ax.set(xscale="log", xlabel=r"$\sigma_0$, times root of fan-in", ylabel="test accuracy")
-    ax.legend(loc="lower left")
+    ax.legend(loc="center right")
     return ax
 
 
@@ -42,6 +42,6 @@ def figure_b3b(result: xr.Dataset) -> Figure:
         The drawing.
     """
     with style():
-        figure, (ax,) = canvas(1, width=5.4, height=4.2)
+        figure, (ax,) = canvas(1, width=8.0, height=4.0)
         plot_b3b(result, ax)
     return figure

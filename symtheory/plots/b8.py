@@ -83,7 +83,8 @@ def figure_b8(result: xr.Dataset) -> Figure:
         plot_rank(result, rank)
         plot_variants(result, rates, "lr")
         plot_variants(result, epochs, "epochs")
-        for ax in figure.axes:
+        accuracy.legend(loc="center right", bbox_to_anchor=(1.0, 0.38), fontsize=7.5)
+        for ax in (rank, rates, epochs):
             ax.legend(loc="best", fontsize=7.5)
     return figure
 

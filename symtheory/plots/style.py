@@ -55,6 +55,7 @@ _SETTINGS: Any = {
     "ytick.labelsize": 10,
     "legend.fontsize": 10,
     "legend.frameon": False,
+    "legend.handlelength": 2.8,  # a marker must not hide what tells a dashed line from a solid one
     "lines.linewidth": 1.6,
     "svg.hashsalt": "symtheory",
 }

@@ -18,7 +18,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from symtheory.engine import mlp
-from symtheory.engine.kernels_convolution import FIRST, HALF, KERNEL, LAST, SECOND, SIDE, STRIP, backward, forward
+from symtheory.engine.kernels_convolution import (
+    FIRST,
+    GROUP,
+    HALF,
+    KERNEL,
+    LAST,
+    SECOND,
+    SIDE,
+    STRIP,
+    backward,
+    forward,
+)
 
 #: Shapes of the kernels.
 _KERNELS = ((FIRST, 1, KERNEL, KERNEL), (SECOND, FIRST, KERNEL, KERNEL))
@@ -130,7 +141,7 @@ class Features:
     """Both convolution layers after pooling and ReLU, for batches of one size, in single precision on a CPU.
 
     Attributes:
-        first: Shape ``(batch, 10, 12, 12)``.
+        first: Images in groups side by side, shape ``(groups, 10, 12, GROUP, 12)``.
         second: Shape ``(batch, 20, 4, 4)``.
         places: For both, which of the four outputs in its window each is.
 
@@ -139,7 +150,8 @@ class Features:
     """
 
     def __init__(self, batch: int) -> None:
-        self.first, self.second = torch.empty(batch, FIRST, HALF, HALF), torch.empty(batch, SECOND, LAST, LAST)
+        self.first = torch.empty(-(-batch // GROUP), FIRST, HALF, GROUP, HALF)
+        self.second = torch.empty(batch, SECOND, LAST, LAST)
         self.places = tuple(torch.empty(h.shape, dtype=torch.int32) for h in (self.first, self.second))
 
     def __call__(self, layers: list[tuple[Tensor, Tensor]], inputs: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 r"""Compiled CPU kernels for two convolution layers, each with max-pooling and ReLU, and for their gradients.
 
-An image is treated whole before the next, to stay in the fastest cache. A plane is kept as five copies, each shifted by
-one more column, so that all products run along contiguous memory; five channels at a time share what is loaded. A row
-holds its even columns first and then the odd ones, so that pooling runs along contiguous memory too. Going back is
-cheap because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be reassociated
+Images are treated in groups, side by side, so that loops are long. What the outputs in every second row and column need
+lies together: a plane is kept in parts, by the parity of the row and by the *phase* of the column, phase p holding the
+columns p, p + 2, p + 4 ... So every product, and the pooling of the four parts of an output, runs along contiguous
+memory, over whole images and all images of a group; five channels at a time share what is loaded. Going back is cheap
+because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be reassociated
 (``fastmath``): results agree with PyTorch's to rounding, not to the bit.
 """
 
@@ -18,32 +19,38 @@ from symtheory.engine.kernels import OPTIONS
 
 #: Channels of the two layers; fixed, like all sizes here: compiled loops of known length are several times faster.
 FIRST, SECOND = 10, 20
-#: Side of a kernel; of the images; of the first layer before and after pooling; of the second before and after.
-KERNEL, SIDE, WIDE, HALF, NARROW, LAST = 5, 28, 24, 12, 8, 4
+#: Side of a kernel; of the images; of the first layer after pooling; of the second.
+KERNEL, SIDE, HALF, LAST = 5, 28, 12, 4
+#: Images that are treated side by side.
+GROUP = 16
 #: A row of a kernel over all channels of the first layer, filled up to whole vector registers.
 STRIP = 56
 _ROW = HALF * FIRST + STRIP - KERNEL * FIRST
+_PHASES = KERNEL + 1
+#: Outputs of a group in one parity of rows and columns, in either layer.
+_WIDE, _NARROW = HALF * HALF * GROUP, LAST * LAST * GROUP
 
 
 @numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _shift(plane, side, half, shifted):
-    """Copies of the columns from 0, 1, ... 4 on, in each row the even ones and then the odd ones."""
-    for b in range(KERNEL):
-        for y in range(side):
-            even, odd = shifted[b, 2 * y * half :], shifted[b, (2 * y + 1) * half :]
+def _split(plane, g, half, parts):
+    """Put a plane of image g of a group into its parts, shape (2, phases, rows of a parity * GROUP * half)."""
+    for y in range(len(plane)):
+        at = (y // 2 * GROUP + g) * half
+        for p in range(_PHASES):
+            into, line = parts[y % 2, p, at:], plane[y, p:]
             for x in range(half):
-                even[x] = plane[y, 2 * x + b]
-                odd[x] = plane[y, 2 * x + b + 1]
+                into[x] = line[2 * x]
 
 
 @numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _convolve(shifted, width, count, w, c, d, out):
-    """Add the convolution of a plane, channel d below, to the channels c ... c + 4."""
+def _convolve(parts, half, w, c, d, q, out):
+    """Add the convolution of a plane, channel d below, to the outputs of parity q, channels c ... c + 4."""
+    y, x = q // 2, q % 2
     for a in range(KERNEL):
-        at = a * width
-        s0, s1, s2, s3, s4 = shifted[0, at:], shifted[1, at:], shifted[2, at:], shifted[3, at:], shifted[4, at:]
+        row, at = parts[(y + a) % 2], (y + a) // 2 * GROUP * half
+        s0, s1, s2, s3, s4 = row[x, at:], row[x + 1, at:], row[x + 2, at:], row[x + 3, at:], row[x + 4, at:]
         a0, a1, a2, a3, a4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
         c += 1
         b0, b1, b2, b3, b4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
@@ -54,7 +61,7 @@ def _convolve(shifted, width, count, w, c, d, out):
         c += 1
         e0, e1, e2, e3, e4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
         c -= 4
-        for i in range(count):
+        for i in range(half * half * GROUP):
             v0, v1, v2, v3, v4 = s0[i], s1[i], s2[i], s3[i], s4[i]
             out[0, i] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3 + a4 * v4
             out[1, i] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3 + b4 * v4
@@ -65,17 +72,15 @@ def _convolve(shifted, width, count, w, c, d, out):
 
 @numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _pool(plane, half, values, places):
-    """Largest of each window, not below 0, and its place in the window in reading order: the first of equals."""
+def _pool(four, k, values, places):
+    """Largest of each window of channel k, not below 0, and its place in reading order: the first of equals."""
+    a, b, c, d = four[0, k], four[1, k], four[2, k], four[3, k]
     one, two, three = np.int32(1), np.int32(2), np.int32(3)
-    for y in range(half):
-        at = 4 * y * half
-        a, b, c, d = plane[at:], plane[at + half :], plane[at + 2 * half :], plane[at + 3 * half :]
-        for x in range(half):
-            top, bottom = max(a[x], b[x]), max(c[x], d[x])
-            above, below = one if b[x] > a[x] else np.int32(0), three if d[x] > c[x] else two
-            values[y, x] = max(top, bottom, np.float32(0))
-            places[y, x] = below if bottom > top else above
+    for i in range(len(values)):
+        top, bottom = max(a[i], b[i]), max(c[i], d[i])
+        above, below = one if b[i] > a[i] else np.int32(0), three if d[i] > c[i] else two
+        values[i] = max(top, bottom, np.float32(0))
+        places[i] = below if bottom > top else above
 
 
 @numba.njit(**OPTIONS)
@@ -89,29 +94,116 @@ def forward(images, w1, b1, w2, b2, h1, places1, h2, places2):
         b1: Shape ``(FIRST,)``.
         w2: Shape ``(SECOND, FIRST, 5, 5)``.
         b2: Shape ``(SECOND,)``.
-        h1: Filled with the first layer, shape ``(batch, FIRST, 12, 12)``.
+        h1: Filled with the first layer, shape ``(groups, FIRST, 12, GROUP, 12)``.
         places1: Filled with the places of its maxima, of the same shape.
         h2: Filled with the second layer, shape ``(batch, SECOND, 4, 4)``.
         places2: Filled with the places of its maxima, of the same shape.
     """
-    image, planes = np.empty((KERNEL, SIDE * WIDE), np.float32), np.empty((FIRST, KERNEL, HALF * NARROW), np.float32)
-    wide, narrow = np.empty((5, WIDE * WIDE), np.float32), np.empty((5, NARROW * NARROW), np.float32)
-    for n in range(len(images)):
-        _shift(images[n], SIDE, HALF, image)
+    below = np.zeros((2, _PHASES, SIDE // 2 * GROUP * HALF), np.float32)
+    parts = np.zeros((FIRST, 2, _PHASES, HALF // 2 * GROUP * LAST), np.float32)
+    wide, narrow = np.empty((4, 5, _WIDE), np.float32), np.empty((4, 5, _NARROW), np.float32)
+    values, places = np.empty(_NARROW, np.float32), np.empty(_NARROW, np.int32)
+    for group in range(len(h1)):
+        first = group * GROUP
+        count = min(GROUP, len(images) - first)
+        for g in range(count):
+            _split(images[first + g], g, HALF, below)
         for c in range(0, FIRST, 5):
+            for q in range(4):
+                for k in range(5):
+                    wide[q, k] = b1[c + k]
+                _convolve(below, HALF, w1, c, 0, q, wide[q])
             for k in range(5):
-                wide[k] = b1[c + k]
-            _convolve(image, WIDE, WIDE * WIDE, w1, c, 0, wide)
-            for k in range(5):
-                _pool(wide[k], HALF, h1[n, c + k], places1[n, c + k])
-                _shift(h1[n, c + k], HALF, LAST, planes[c + k])
+                _pool(wide, k, h1[group, c + k].reshape(_WIDE), places1[group, c + k].reshape(_WIDE))
+                for g in range(count):
+                    _split(h1[group, c + k, :, g], g, LAST, parts[c + k])
         for c in range(0, SECOND, 5):
+            for q in range(4):
+                for k in range(5):
+                    narrow[q, k] = b2[c + k]
+                for d in range(FIRST):
+                    _convolve(parts[d], LAST, w2, c, d, q, narrow[q])
             for k in range(5):
-                narrow[k] = b2[c + k]
-            for d in range(FIRST):
-                _convolve(planes[d], NARROW, NARROW * NARROW, w2, c, d, narrow)
-            for k in range(5):
-                _pool(narrow[k], LAST, h2[n, c + k], places2[n, c + k])
+                _pool(narrow, k, values, places)
+                for g in range(count):
+                    for y in range(LAST):
+                        for x in range(LAST):
+                            at = (y * GROUP + g) * LAST + x
+                            h2[first + g, c + k, y, x], places2[first + g, c + k, y, x] = values[at], places[at]
+
+
+@numba.njit(**OPTIONS)
+@no_type_check  # compiled code cannot carry the runtime type checker
+def _back(h, places, errors, seen, below, weights, into):
+    """Add the gradients by a kernel and by what lies below, channels last, and return the one by the bias."""
+    total = np.float32(0)
+    for v in range(LAST):
+        for u in range(LAST):
+            if h[v, u] > 0:
+                error, place = errors[v, u], places[v, u]
+                total += error
+                y, at = 2 * v + (place >> 1), (2 * u + (place & 1)) * FIRST
+                for a in range(KERNEL):
+                    strip, kernel = seen[y + a, at:], into[a]
+                    for i in range(STRIP):
+                        kernel[i] += error * strip[i]
+                for a in range(KERNEL):
+                    strip, kernel = below[y + a, at:], weights[a]
+                    for i in range(STRIP):
+                        strip[i] += error * kernel[i]
+    return total
+
+
+@numba.njit(**OPTIONS)
+@no_type_check  # compiled code cannot carry the runtime type checker
+def _route(errors, h, places, q, out):
+    """The errors of the outputs of parity q, zero where pooling or ReLU let something else through; their sum."""
+    total = np.float32(0)
+    for i in range(len(out)):
+        error = errors[i] if (h[i] > 0) & (places[i] == q) else np.float32(0)
+        out[i] = error
+        total += error
+    return total
+
+
+@numba.njit(**OPTIONS)
+@no_type_check  # compiled code cannot carry the runtime type checker
+def _add(into, t0, t1, t2, t3, t4):
+    """Add a row of a kernel."""
+    into[0] += t0
+    into[1] += t1
+    into[2] += t2
+    into[3] += t3
+    into[4] += t4
+
+
+@numba.njit(**OPTIONS)
+@no_type_check  # compiled code cannot carry the runtime type checker
+def _correlate(parts, errors, q, c, into):
+    """Add the gradient by the first layer's kernels c ... c + 4 from their outputs of parity q."""
+    y, x, zero = q // 2, q % 2, np.float32(0)
+    for a in range(KERNEL):
+        row, at = parts[(y + a) % 2], (y + a) // 2 * GROUP * HALF
+        s0, s1, s2, s3, s4 = row[x, at:], row[x + 1, at:], row[x + 2, at:], row[x + 3, at:], row[x + 4, at:]
+        a0 = a1 = a2 = a3 = a4 = b0 = b1 = b2 = b3 = b4 = c0 = c1 = c2 = c3 = c4 = zero
+        d0 = d1 = d2 = d3 = d4 = e0 = e1 = e2 = e3 = e4 = zero
+        for i in range(_WIDE):
+            v0, v1, v2, v3, v4 = s0[i], s1[i], s2[i], s3[i], s4[i]
+            error = errors[0, i]
+            a0, a1, a2, a3, a4 = a0 + error * v0, a1 + error * v1, a2 + error * v2, a3 + error * v3, a4 + error * v4
+            error = errors[1, i]
+            b0, b1, b2, b3, b4 = b0 + error * v0, b1 + error * v1, b2 + error * v2, b3 + error * v3, b4 + error * v4
+            error = errors[2, i]
+            c0, c1, c2, c3, c4 = c0 + error * v0, c1 + error * v1, c2 + error * v2, c3 + error * v3, c4 + error * v4
+            error = errors[3, i]
+            d0, d1, d2, d3, d4 = d0 + error * v0, d1 + error * v1, d2 + error * v2, d3 + error * v3, d4 + error * v4
+            error = errors[4, i]
+            e0, e1, e2, e3, e4 = e0 + error * v0, e1 + error * v1, e2 + error * v2, e3 + error * v3, e4 + error * v4
+        _add(into[c, 0, a], a0, a1, a2, a3, a4)
+        _add(into[c + 1, 0, a], b0, b1, b2, b3, b4)
+        _add(into[c + 2, 0, a], c0, c1, c2, c3, c4)
+        _add(into[c + 3, 0, a], d0, d1, d2, d3, d4)
+        _add(into[c + 4, 0, a], e0, e1, e2, e3, e4)
 
 
 @numba.njit(**OPTIONS)
@@ -132,51 +224,32 @@ def backward(images, w2, h1, places1, h2, places2, errors, d1, db1, d2, db2):
         d2: Gradient by ``w2``; what fills it up is rubbish.
         db2: Gradient by the second layer's biases.
     """
-    image, wide = np.empty((KERNEL, SIDE * WIDE), np.float32), np.empty(WIDE * WIDE, np.float32)
+    parts = np.zeros((2, _PHASES, SIDE // 2 * GROUP * HALF), np.float32)
     seen, below = np.zeros((HALF, _ROW), np.float32), np.empty((HALF, _ROW), np.float32)
+    reached, routed = np.zeros((FIRST, _WIDE), np.float32), np.empty((5, _WIDE), np.float32)
     d1[:], db1[:], d2[:], db2[:] = 0, 0, 0, 0
-    for n in range(len(images)):
-        _shift(images[n], SIDE, HALF, image)
-        below[:] = 0
-        for c in range(FIRST):
-            for y in range(HALF):
-                for x in range(HALF):
-                    seen[y, x * FIRST + c] = h1[n, c, y, x]
-        for c in range(SECOND):
-            for v in range(LAST):
-                for u in range(LAST):
-                    if h2[n, c, v, u] > 0:
-                        error, place = errors[n, c, v, u], places2[n, c, v, u]
-                        db2[c] += error
-                        y, x = 2 * v + place // 2, 2 * u + place % 2
-                        for a in range(KERNEL):
-                            strip, back = seen[y + a, x * FIRST :], below[y + a, x * FIRST :]
-                            into, weight = d2[c, a], w2[c, a]
-                            for i in range(STRIP):
-                                into[i] += error * strip[i]
-                                back[i] += error * weight[i]
-        for c in range(FIRST):
-            wide[:] = 0
-            for y in range(HALF):
-                for x in range(HALF):
-                    if h1[n, c, y, x] > 0:
-                        error = below[y, x * FIRST + c]
-                        db1[c] += error
-                        wide[(4 * y + places1[n, c, y, x]) * HALF + x] = error
-            for a in range(KERNEL):
-                at = a * WIDE
-                s0, s1, s2, s3, s4 = image[0, at:], image[1, at:], image[2, at:], image[3, at:], image[4, at:]
-                t0 = t1 = t2 = t3 = t4 = np.float32(0)
-                for i in range(WIDE * WIDE):
-                    error = wide[i]
-                    t0 += error * s0[i]
-                    t1 += error * s1[i]
-                    t2 += error * s2[i]
-                    t3 += error * s3[i]
-                    t4 += error * s4[i]
-                into = d1[c, 0, a]
-                into[0] += t0
-                into[1] += t1
-                into[2] += t2
-                into[3] += t3
-                into[4] += t4
+    for group in range(len(h1)):
+        first = group * GROUP
+        count = min(GROUP, len(images) - first)
+        if count < GROUP:
+            reached[:] = 0
+        for g in range(count):
+            n = first + g
+            _split(images[n], g, HALF, parts)
+            below[:] = 0
+            for c in range(FIRST):
+                for y in range(HALF):
+                    for x in range(HALF):
+                        seen[y, x * FIRST + c] = h1[group, c, y, g, x]
+            for c in range(SECOND):
+                db2[c] += _back(h2[n, c], places2[n, c], errors[n, c], seen, below, w2[c], d2[c])
+            for c in range(FIRST):
+                for y in range(HALF):
+                    for x in range(HALF):
+                        reached[c, (y * GROUP + g) * HALF + x] = below[y, x * FIRST + c]
+        for c in range(0, FIRST, 5):
+            for q in range(4):
+                for k in range(5):
+                    h, at = h1[group, c + k].reshape(_WIDE), places1[group, c + k].reshape(_WIDE)
+                    db1[c + k] += _route(reached[c + k], h, at, q, routed[k])
+                _correlate(parts, routed, q, c, d1)

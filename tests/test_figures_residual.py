@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from scipy import stats
+from torch import nn
 from torch.nn import functional
 
 from symtheory.engine import supervised
+from symtheory.engine.footprint import footprint
 from symtheory.engine.images import stand_in
 from symtheory.errors import SymtheoryError
 from symtheory.figures import a3c, a6, a7, b3b, pictures, residual
@@ -64,6 +67,41 @@ def test_a_small_bias_that_costs_accuracy_fails(smoke):
     assert all(FIGURES["B3b"].check(result))
     result["accuracy"].loc[{"sigma0": 0.1}] -= 0.5
     assert not any(FIGURES["B3b"].check(result))
+
+
+def test_trials_that_scatter_too_much_to_tell_are_not_equivalent(smoke):
+    """One trial in four is ruined by a small bias, the others gain: equal means, and no significant difference."""
+    result = smoke[0]["B3b"].copy(deep=True)
+    result["accuracy"].loc[{"sigma0": 0.0}] = [0.80, 0.80, 0.81, 0.80]
+    result["accuracy"].loc[{"sigma0": 0.1}] = [0.95, 0.96, 0.95, 0.35]
+    gap = result["accuracy"].mean("seed")
+    assert abs(float(gap[1] - gap[0])) < 1e-9
+    assert [v.holds for v in FIGURES["B3b"].check(result)] == [False, True]
+
+
+def test_a_large_bias_that_harms_no_more_than_the_scatter_is_no_control(smoke):
+    result = smoke[0]["B3b"].copy(deep=True)
+    result["accuracy"].loc[{"sigma0": 100.0}] = [0.0, 0.0, 1.0, 0.0]
+    assert not any(FIGURES["B3b"].check(result))
+
+
+def test_pruning_that_helps_one_seed_and_harms_another_has_an_effect(smoke):
+    result = xr.concat(
+        [smoke[0]["A7"]] * 2, dim="seed", data_vars=["accuracy", "pruned", "pruned_at_random", "sparsity"]
+    )
+    final = float(result["accuracy"].sel(model="DCS").isel(seed=0, epoch=-1))
+    result["pruned"].loc[{"model": "DCS"}] = [final + 0.1, final - 0.1]
+    result["pruned_at_random"].loc[{"model": "DCS"}] = [final - 0.4, final - 0.4]
+    assert not FIGURES["A7"].check(result)[2].holds
+
+
+@pytest.mark.parametrize(("reached", "holds"), [(0.92, True), (0.8, False)])
+def test_networks_of_the_papers_size_have_to_reach_its_accuracy(smoke, reached, holds):
+    result = smoke[0]["A7"].copy(deep=True)
+    assert len(FIGURES["A7"].check(result)) == 4
+    result.attrs.update(width=64, side=32)
+    result["accuracy"].values[:] = reached
+    assert FIGURES["A7"].check(result)[4].holds == holds
 
 
 def test_models_exchanged_fail(smoke):
@@ -127,6 +165,32 @@ def test_memory_is_that_of_the_papers_network():
     many = {m: a7.memory(m, 128) for m in a7.MODELS}
     assert many["DCS"] - many["vanilla"] == one["DCS"] - one["vanilla"]
     assert many["vanilla"] - one["vanilla"] > 5e8
+
+
+def by_hand(factored):
+    """Bytes of a step of 3 -> 4 -> 2 with ReLU, squared, for 5 samples: 26 numbers, and what backward needs."""
+    numbers, samples = 4 * 3 + 4 + 2 * 4 + 2, 5
+    kept = samples * (3 + 4 + 2)  # input of the first layer; output of the ReLU, input of the second; the squared
+    return 4 * (3 * numbers + kept + (3 + 1) * numbers * factored)
+
+
+@pytest.mark.parametrize("factored", [False, True])
+def test_the_memory_of_two_layers_is_the_one_counted_by_hand(factored):
+    """With factors: one more of parameters, gradients and momentum, and the product."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    net = dcs(net, sign_flip_all(net), 0.1) if factored else net
+    moved = [p for p in net.parameters() if p.requires_grad]
+    found = footprint(net, moved, lambda: net(torch.ones(5, 3)).square().sum(), states=1)
+    assert found.total == by_hand(factored)
+
+
+def test_equivalence_is_seen_by_welchs_interval():
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0])
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.9)
+    assert b3b._between(a, b) == pytest.approx((0.0, -low)) and high > 0
+    low, high = stats.ttest_ind(a, b + 30, equal_var=False).confidence_interval(0.9)
+    assert b3b._between(a, b + 30) == pytest.approx((-high, -low))
+    assert b3b._between(np.ones(3), np.zeros(3)) == (1, 1)
 
 
 def test_surprise_is_welchs_p_value_corrected_for_the_number_of_tests():

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from symtheory.engine import supervised
+from symtheory.engine import correlations, supervised
 from symtheory.engine.footprint import footprint
 from symtheory.engine.images import stand_in
 from symtheory.errors import SymtheoryError
@@ -60,6 +60,53 @@ def test_patterns_that_differ_after_the_activation_fail(smoke):
     after = result["correlation"].values[-1, 1]
     result["correlation"].values[-1, 1] = after[np.ix_(moved, moved)]
     assert not FIGURES["A6"].check(result)[0].holds
+
+
+def held(name, result):
+    return [v.holds for v in FIGURES[name].check(result)]
+
+
+def put(result, matrix):
+    """The result with another matrix for the largest decay, and the part without a copy that goes with it."""
+    result = result.copy(deep=True)
+    result["correlation"].values[-1] = matrix
+    result["lonely"].values[:, -1] = correlations.lonely(matrix, a3c.CUT)
+    return result
+
+
+def in_blocks(sizes, sign=1.0):
+    """Correlations of units in blocks; within a block every other unit may be turned over."""
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    turn = np.where(np.arange(len(which)) % 2, sign, 1.0)
+    return (which[:, None] == which) * np.outer(turn, turn)
+
+
+@pytest.mark.parametrize("name", ["A3c", "A6"])
+def test_a_collapsed_network_that_guesses_has_no_blocks(smoke, name):
+    """All its units are one, so that each has a copy; that is not the claim."""
+    result = smoke[0][name]
+    assert all(held(name, result))
+    result = result.copy(deep=True)
+    result["lonely"].values[:, -1] = 0.0
+    result["accuracy"].values[:, -1] = 0.1
+    assert held(name, result)[-1] is False
+
+
+def test_a_layer_that_is_one_block_fails(smoke):
+    assert held("A3c", put(smoke[0]["A3c"], in_blocks([32]))) == [True, True, False, True]
+    assert all(held("A3c", put(smoke[0]["A3c"], in_blocks([16, 8, 8]))))
+
+
+def test_opposite_neurons_are_no_copies_of_each_other(smoke):
+    """Sixteen pairs of a unit and its negative: |r| = 1, and no two units are equal."""
+    result = put(smoke[0]["A3c"], in_blocks([2] * 16, sign=-1.0))
+    assert held("A3c", result) == [True, False, True, True]
+
+
+def test_blocks_of_the_few_neurons_that_are_not_silent_fail(smoke):
+    result = smoke[0]["A6"].copy(deep=True)
+    result["live"].loc[{"place": "after activation"}] = 4
+    assert held("A6", result) == [True, True, False, True]
 
 
 def test_a_small_bias_that_costs_accuracy_fails(smoke):

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from symtheory.engine.correlations import similarity
-from symtheory.figures.a3c import PRESETS, A3c, Settings, trained
+from symtheory.figures.a3c import PRESETS, A3c, Settings, learned, trained
 from symtheory.figures.base import Executor, Figure, Preset, Shard
 from symtheory.spec.verdict import Verdict
 
@@ -64,11 +64,13 @@ class A6(Figure):
 
         Returns:
             With decay the two matrices of the first seed agree entry by entry, not so if units are interchanged; after
-            the activation, too, most neurons have a copy with decay, and most have none without.
+            the activation, too, most neurons have a copy with decay, and most have none without; the activation leaves
+            most of them, and the network has learned something.
         """
         before, after = result["correlation"].isel(decay=-1).values
         moved = np.roll(np.arange(len(after)), len(after) // 2)
-        alone = result["lonely"].sel(place="after activation").mean("seed").values
+        there = result.sel(place="after activation").mean("seed")
+        alone, live = there["lonely"].values, there["live"].values
         return [
             Verdict(
                 "1 - correlation between the entries of both matrices, largest decay (control: units interchanged)",
@@ -79,4 +81,9 @@ class A6(Figure):
                 "part of the neurons without a copy after the activation, largest decay (control: without decay)",
                 float(alone[-1]), 0.4, control=float(alone[0]), factor=1.5,
             ),
+            Verdict(
+                "part of the neurons that are silent after it and left out, largest decay (control: all)",
+                float(1 - live[-1] / len(after)), 0.5, control=1.0, factor=2.0,
+            ),
+            learned(result),
         ]  # fmt: skip

@@ -66,8 +66,9 @@ def smoke(tmp_path_factory):
 def table():
     """The paper's own numbers as a result."""
     rows = np.array(list(bt1.PAPER.values()))[None]
+    low = {name: (("seed", "model"), rows[..., 0].copy()) for name in ("low_rank", "relative")}
     return xr.Dataset(
-        {"low_rank": (("seed", "model"), rows[..., 0]), "accuracy": (("seed", "model", "layer"), rows[..., 1:])},
+        {**low, "accuracy": (("seed", "model", "layer"), rows[..., 1:])},
         coords={"model": list(bt1.PAPER), "layer": list(bt1.LAYERS), "seed": [0]},
         attrs={"sizes": [0.1, 0.01]},
     )  # fmt: skip
@@ -271,7 +272,15 @@ def test_every_verdict_can_fail(table, statement):
     assert statement in failed
 
 
-@pytest.mark.parametrize(("vanilla", "syre"), [(0.4, 0.39), (0.395, 0.3975)])
+@pytest.mark.parametrize("name", ["low_rank", "relative"])
+@pytest.mark.parametrize("lost", [0.0, 0.7])
+def test_features_that_are_only_shorter_or_longer_have_no_other_rank(table, name, lost):
+    """The loss does not see their length: all below an absolute cut, or none, while the ranks are the same."""
+    table[name].loc[:] = lost
+    assert [v.holds for v in FIGURE.check(table)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("vanilla", "syre"), [(0.4, 0.39), (0.395, 0.3975), (0.36, 0.38)])
 def test_without_a_gap_nothing_is_explained(table, vanilla, syre):
     """Half of no gap, or of one that is too small to mean anything, is nothing."""
     table["accuracy"].loc[{"layer": "penultimate"}] = 0.4

@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
 
+from symtheory import gallery
 from symtheory.engine import contrastive, epochs, probing, resuming
 from symtheory.engine.images import stand_in
 from symtheory.engine.supervised import Normalise
@@ -304,6 +305,16 @@ def test_the_papers_numbers_are_marked_beside_ours(table):
         (line,) = ax.get_lines()
         assert [float(x) for x in line.get_xdata()] == [row[k] for row in bt1.PAPER.values()]
     assert [t.get_text() for t in panels[0].get_yticklabels()] == list(bt1.PAPER)
+
+
+def test_the_finding_and_the_page_say_what_the_committed_result_says():
+    result = gallery.stored("BT1")[0].isel(seed=0)
+    lost = (8 * result["low_rank"]).values.tolist()
+    assert lost == (8 * result["relative"]).values.tolist() == [4, 0, 3, 0, 3]
+    before, after = result["accuracy"].transpose("layer", "model").values
+    assert 0.009 < ((before[0] * (1 - before[0]) + after[0] * (1 - after[0])) / 4000) ** 0.5 < 0.011
+    assert np.ptp(before[1:]) > before[0] - after[0] and np.ptp(after[1:]) > before[0] - after[0]
+    assert [v.holds for v in FIGURE.check(gallery.stored("BT1")[0])] == [True, False, False, False]
 
 
 def test_results_follow_the_order_of_the_shards():

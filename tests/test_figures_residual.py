@@ -10,6 +10,7 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
+from symtheory import gallery
 from symtheory.engine import correlations, supervised
 from symtheory.engine.footprint import footprint
 from symtheory.engine.images import stand_in
@@ -255,6 +256,19 @@ def test_surprise_is_welchs_p_value_corrected_for_the_number_of_tests():
 def test_made_up_images_in_colour_are_the_same_every_time():
     a, b = pictures.images(pictures.COLOURED, None), stand_in(side=32, channels=3)
     assert a.digest == b.digest and a.train.images.shape == (512, 3, 32, 32)
+
+
+def test_the_pages_say_what_the_committed_results_say():
+    a3c_, a6_, a7_, b3b_ = (gallery.stored(name)[0] for name in FIGURES)
+    assert a3c_["lonely"].values[0, 1] == 1 and abs(float(a3c_["accuracy"][0, 1] - a3c_["accuracy"][0, 0])) < 0.01
+    assert (a3c_["accuracy"][0, 2:] < 0.75 * a3c_["accuracy"][0, 0]).all()
+    assert a6_.sizes["unit"] == 128 and a6_.sizes["seed"] == 1
+    assert a7_["sparsity"].sel(model="vanilla").max() < 0.1 < 0.5 < float(a7_["sparsity"].sel(model="DCS")[0, -1])
+    assert FIGURES["A7"].check(a7_)[2].residual < (0.48 * 0.52 / 2000) ** 0.5
+    (plain, plain_many), (both, both_many) = a7_["memory"].values
+    fixed = (both_many - 1.1 * plain_many) / 0.1  # for which a batch takes a tenth more
+    assert 1e9 < fixed < 1.1e9 and (both + fixed) / (plain + fixed) < 1.2
+    assert b3b_.attrs["margin"] == 0.05
 
 
 BAD = {

@@ -46,7 +46,7 @@ LAYERS = ("penultimate", "last")
 #: Where a bias is.
 PLACES = ("head", "all layers")
 VANILLA = "vanilla"
-#: A smaller gap between the layers is none that could be explained: a quarter of it is two standard errors of a
+#: Of a smaller gap between the layers nothing is explained: a quarter of this one is two standard errors of a
 #: difference of two accuracies over 4000 images.
 LEAST_GAP = 0.08
 #: The paper's table: low-rankness, and accuracies of the penultimate and of the last layer.
@@ -241,8 +241,8 @@ class BT1(Figure):
     expected: ClassVar[Outcome] = "partly"
     finding: ClassVar[str] = (
         "Seen for a narrow network and a short training on CIFAR-10 alone: without bias half of the directions are "
-        "lost, a bias of 0.1 keeps all and one of 0.01 some, since what it leaves in a direction goes with its "
-        "square; the gap between the layers is too small at that size to say what part of it syre closes."
+        "lost, a bias of 0.1 keeps all and one of 0.01 one of them, since what it leaves in a direction goes with "
+        "its square; the gap between the layers is too small at that size to say what part of it syre closes."
     )
     pending: ClassVar[str] = "its 5 trainings of 200 epochs need a GPU and CIFAR-100, and neither was at hand"
     presets: ClassVar[Mapping[Preset, Settings]] = {
@@ -306,8 +306,9 @@ class BT1(Figure):
         both = [result[name].mean("seed") for name in ("low_rank", "relative")]
         penultimate, last = (result["accuracy"].sel(layer=layer).mean("seed") for layer in LAYERS)
         biased = [m for m in result["model"].values.tolist() if m != VANILLA]
-        gap = float((penultimate - last).sel(model=VANILLA))
-        left = (penultimate.sel(model=VANILLA) - last) / max(gap, LEAST_GAP)
+        behind = penultimate.sel(model=VANILLA) - last
+        gap = float(behind.sel(model=VANILLA))
+        left = behind / gap if gap >= LEAST_GAP else xr.ones_like(behind)
         return [
             *(
                 Verdict(
@@ -322,7 +323,7 @@ class BT1(Figure):
                 "part of vanilla's gap between the layers that syre leaves: largest distance from a half "
                 "(control: vanilla, which leaves all of it)",
                 float(abs(left.sel(model=biased) - 0.5).max()), 0.25,
-                control=max(0.0, float(left.sel(model=VANILLA)) - 0.5), factor=2.0,
+                control=float(left.sel(model=VANILLA)) - 0.5, factor=2.0,
             ),
             Verdict(
                 "largest change of the penultimate layer's accuracy with syre (control: vanilla's gap)",

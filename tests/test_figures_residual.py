@@ -107,7 +107,24 @@ def test_opposite_neurons_are_no_copies_of_each_other(smoke):
 def test_blocks_of_the_few_neurons_that_are_not_silent_fail(smoke):
     result = smoke[0]["A6"].copy(deep=True)
     result["live"].loc[{"place": "after activation"}] = 4
-    assert held("A6", result) == [True, True, False, True]
+    assert held("A6", result) == [True, True, True, False, True]
+
+
+def test_copies_that_the_activation_parts_fail(smoke):
+    """The matrices stay alike, but no pair is above the cut any more."""
+    result = smoke[0]["A6"].copy(deep=True)
+    after = result["correlation"].values[-1, 1]
+    after[~np.eye(32, dtype=bool)] *= 0.9
+    assert held("A6", result) == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.5])
+def test_memory_for_one_image_that_is_not_about_twice_as_much_fails(smoke, factor):
+    result = smoke[0]["A7"].copy(deep=True)
+    assert held("A7", result)[4]
+    result["memory"] = result["memory"].astype(float)
+    result["memory"].loc[{"model": "DCS", "images": 1}] *= factor
+    assert not held("A7", result)[4]
 
 
 def test_a_small_bias_that_costs_accuracy_fails(smoke):
@@ -146,10 +163,10 @@ def test_pruning_that_helps_one_seed_and_harms_another_has_an_effect(smoke):
 @pytest.mark.parametrize(("reached", "holds"), [(0.92, True), (0.8, False)])
 def test_networks_of_the_papers_size_have_to_reach_its_accuracy(smoke, reached, holds):
     result = smoke[0]["A7"].copy(deep=True)
-    assert len(FIGURES["A7"].check(result)) == 4
+    assert len(FIGURES["A7"].check(result)) == 5
     result.attrs.update(width=64, side=32)
     result["accuracy"].values[:] = reached
-    assert FIGURES["A7"].check(result)[4].holds == holds
+    assert FIGURES["A7"].check(result)[5].holds == holds
 
 
 def test_models_exchanged_fail(smoke):

@@ -125,7 +125,7 @@ def trained(
     result["correlation"] = result["correlation"].isel(seed=0)
     result["correlation"].attrs.update(long_name="correlation of two units, first seed", units="1")
     result["lonely"].attrs.update(long_name=f"part of the live units without a copy (|r| > {CUT:g})", units="1")
-    result["blocks"].attrs.update(long_name="groups of live units that are copies of each other", units="1")
+    result["blocks"].attrs.update(long_name="groups of live units, chained by copies", units="1")
     result["live"].attrs.update(long_name="units that are not silent", units="1")
     result["accuracy"].attrs.update(long_name="part of the test images that is classified rightly", units="1")
     result["loss"].attrs.update(long_name="mean cross-entropy over the last epoch", units="1")

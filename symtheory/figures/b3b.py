@@ -4,13 +4,14 @@ Setting: :mod:`symtheory.figures.residual`, with a static bias of standard devia
 root of the fan-in, by anchored decay (:func:`symtheory.transforms.syre.syre`), ten trials; $\sigma_0 = 0$ is the plain
 network with the same decay.
 
-Open in the paper and chosen here: the sizes; the decay, PyTorch's ``weight_decay`` of 5e-4 as in paper A; the epochs;
-a learning rate that falls along a cosine; and that training starts from the plain network's weights, also with a bias,
-so that what a bias does is done by the decay towards it. "No significant difference" is taken in two ways. The mean
-accuracies are equivalent: the interval of their difference, from Welch's statistic at five percent on either side, lies
-within a margin; trials that scatter too much to tell fail this. And Welch's test, Bonferroni-corrected for the sizes,
-does not tell them apart at one percent; trials that scatter pass this. A trial's bias is drawn from its seed, like its
-start and its order of images, which it shares with the plain network of the same seed.
+Open in the paper and chosen here: the sizes; learning rate, momentum and batch, as in paper A; the decay, PyTorch's
+``weight_decay`` of 5e-4 as in paper A; the epochs; a learning rate that falls along a cosine; and that training starts
+from the plain network's weights, also with a bias, so that what a bias does is done by the decay towards it. "No
+significant difference" is taken in two ways. The mean accuracies are equivalent: the interval of their difference, from
+Welch's statistic at five percent on either side, lies within a margin; trials that scatter too much to tell fail this.
+And Welch's test, Bonferroni-corrected for the sizes, does not tell them apart at one percent; trials that scatter pass
+this. A trial's bias is drawn from its seed, like its start and its order of images, which it shares with the plain
+network of the same seed.
 """
 
 from __future__ import annotations

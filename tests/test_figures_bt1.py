@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
 
+from symtheory import gallery
 from symtheory.engine import contrastive, epochs, probing, resuming
 from symtheory.engine.images import stand_in
 from symtheory.engine.supervised import Normalise
@@ -66,8 +67,9 @@ def smoke(tmp_path_factory):
 def table():
     """The paper's own numbers as a result."""
     rows = np.array(list(bt1.PAPER.values()))[None]
+    low = {name: (("seed", "model"), rows[..., 0].copy()) for name in ("low_rank", "relative")}
     return xr.Dataset(
-        {"low_rank": (("seed", "model"), rows[..., 0]), "accuracy": (("seed", "model", "layer"), rows[..., 1:])},
+        {**low, "accuracy": (("seed", "model", "layer"), rows[..., 1:])},
         coords={"model": list(bt1.PAPER), "layer": list(bt1.LAYERS), "seed": [0]},
         attrs={"sizes": [0.1, 0.01]},
     )  # fmt: skip
@@ -271,7 +273,15 @@ def test_every_verdict_can_fail(table, statement):
     assert statement in failed
 
 
-@pytest.mark.parametrize(("vanilla", "syre"), [(0.4, 0.39), (0.395, 0.3975)])
+@pytest.mark.parametrize("name", ["low_rank", "relative"])
+@pytest.mark.parametrize("lost", [0.0, 0.7])
+def test_features_that_are_only_shorter_or_longer_have_no_other_rank(table, name, lost):
+    """The loss does not see their length: all below an absolute cut, or none, while the ranks are the same."""
+    table[name].loc[:] = lost
+    assert [v.holds for v in FIGURE.check(table)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("vanilla", "syre"), [(0.4, 0.39), (0.395, 0.3975), (0.36, 0.38)])
 def test_without_a_gap_nothing_is_explained(table, vanilla, syre):
     """Half of no gap, or of one that is too small to mean anything, is nothing."""
     table["accuracy"].loc[{"layer": "penultimate"}] = 0.4
@@ -295,6 +305,16 @@ def test_the_papers_numbers_are_marked_beside_ours(table):
         (line,) = ax.get_lines()
         assert [float(x) for x in line.get_xdata()] == [row[k] for row in bt1.PAPER.values()]
     assert [t.get_text() for t in panels[0].get_yticklabels()] == list(bt1.PAPER)
+
+
+def test_the_finding_and_the_page_say_what_the_committed_result_says():
+    result = gallery.stored("BT1")[0].isel(seed=0)
+    lost = (8 * result["low_rank"]).values.tolist()
+    assert lost == (8 * result["relative"]).values.tolist() == [4, 0, 3, 0, 3]
+    before, after = result["accuracy"].transpose("layer", "model").values
+    assert 0.009 < ((before[0] * (1 - before[0]) + after[0] * (1 - after[0])) / 4000) ** 0.5 < 0.011
+    assert np.ptp(before[1:]) > before[0] - after[0] and np.ptp(after[1:]) > before[0] - after[0]
+    assert [v.holds for v in FIGURE.check(gallery.stored("BT1")[0])] == [True, False, False, False]
 
 
 def test_results_follow_the_order_of_the_shards():

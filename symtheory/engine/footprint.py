@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that are alive between forward and backward.
+    """Bytes of what a training step needs, each kind in full.
+
+    What is saved is freed while gradients come, so that in a run not all of it has to be there at once.
 
     Attributes:
         parameters: Parameters and buffers.

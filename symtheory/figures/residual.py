@@ -25,6 +25,8 @@ from symtheory.figures import pictures
 from symtheory.figures.base import Config, Shard
 
 MOMENTUM = 0.9
+#: Part of the images that a guess gets right: there are ten classes.
+GUESS = 0.1
 Network = TypeVar("Network", bound=nn.Module)
 
 

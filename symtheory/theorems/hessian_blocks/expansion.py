@@ -281,7 +281,7 @@ EXPANSION = Theorem(
             Erratum(
                 where="eq. (14)",
                 printed=r"The remainder is $o(s^4)$.",
-                true=r"It is $O(s^4)$. (Eq. (3) has $o(s^3)$, which is right.)",
+                true=r"It is $O(s^4)$. (Eq. (3) has $o(s^3)$, which three derivatives give.)",
                 counterexample=r"$\ell = s^4$ in one dimension.",
                 consequence=r"The relative error of the linear dynamics (15) is of order $s^2$, not smaller.",
                 check="symtheory.theorems.hessian_blocks.expansion.fourteen_is_not_small_o",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
 
 import sympy
 import torch
@@ -78,13 +79,21 @@ def origin_is_strictly_worse() -> Verdict:
 
 
 def printed_exclusion() -> Verdict:
-    r"""Eq. (37) is said to hold for any $\epsilon\neq1$: at $\epsilon=-1$ it divides by zero; at $\epsilon=1$ it holds.
+    r"""Eq. (37), $\ell_0((1+\epsilon)u, w/(1+\epsilon)) = \ell_0(u,w)$, is said to hold for any $\epsilon\neq1$.
 
     Returns:
-        The verdict on "$1 + \epsilon\neq0$ for every $\epsilon\neq1$", which must fail.
+        The verdict on a general invariant loss at $\epsilon=-1$, where the left side has no value, which must fail; at the
+        excluded $\epsilon = 1$ it holds.
     """
-    epsilon = -1.0
-    return Verdict("1 + epsilon is invertible for every epsilon != 1", float(1 + epsilon == 0), 0.5)
+    family = rescaling_family(0)
+
+    def change(epsilon: float) -> float:
+        points = (family.params, _rescale(1 + epsilon)(family.params))
+        here, there = (float(family.loss(p, family.samples[0])) for p in points)
+        return abs(there / here - 1) if isfinite(there) else 1.0
+
+    assert change(1.0) < 1e-12
+    return Verdict("eq. (37) at epsilon = -1", change(-1.0), 1e-12, seed=0)
 
 
 def relu_has_no_flip() -> Verdict:

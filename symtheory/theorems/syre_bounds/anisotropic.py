@@ -224,16 +224,28 @@ def printed_tilt() -> Verdict:
 
 
 def one_hot() -> Verdict:
-    r"""Is $\theta^\dagger$ a one-hot vector when $P\theta^\dagger = \theta^\dagger$ and $PD = DP$? $P = \mathrm{diag}(1,1,0)$, $\theta^\dagger = (1,1,0)$.
+    r"""Is $\theta^\dagger$ a one-hot vector where $\ell_{ar}$ has a symmetry?
+
+    $D = \mathrm{diag}(1,1.5,2)$, $P = \mathrm{diag}(1,1,0)$, $\theta^\dagger = (1,1,0)$, $\theta_0 = (1,1,0.5)$, and a random loss
+    that has the $(\theta^\dagger, P)$-symmetry.
 
     Returns:
-        Verdict on the size of the second-largest entry, which must fail.
+        Verdict on the size of the second-largest entry, which must fail; $\ell_{ar}$ has the $(0, P)$-symmetry, and all that the
+        proof has up to eq. (50) is met.
     """
-    d = torch.diag(torch.tensor([1.0, 1.5, 2.0], dtype=torch.float64))
-    p = torch.diag(torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
-    centre = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
-    assert torch.equal(p @ d, d @ p) and torch.equal(p @ centre, centre)
-    return Verdict("theta-dagger is one-hot", float(centre.abs().sort().values[-2]), 1e-12)
+    stretch, diagonal = (torch.tensor(v, dtype=torch.float64) for v in ([1.0, 1.5, 2.0], [1.0, 1.0, 0.0]))
+    centre, bias = diagonal.clone(), torch.tensor([1.0, 1.0, 0.5], dtype=torch.float64)
+    p, d, f = torch.diag(diagonal), torch.diag(stretch), smooth(2, generator_of(0))
+
+    def loss(v: Tensor) -> Tensor:
+        apart = (diagonal * (v - centre)) @ torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64)
+        return f(torch.stack([apart**2, v[2]])[None])[0]
+
+    removed = Case("one-hot", loss, loss, p, centre, bias, bias, stretch, 0.3, 0)
+    assert reflection_residual(loss, p, centre, 0) < 1e-12
+    assert reflection_residual(removed.trained_frame(), p, torch.zeros_like(bias), 0) < 1e-12
+    assert torch.equal(p @ d, d @ p) and torch.equal(p @ bias, centre) and torch.equal(p @ centre, centre)
+    return Verdict("theta-dagger is one-hot", float(centre.abs().sort().values[-2]), 1e-12, seed=0)
 
 
 def constant_loss() -> Verdict:

@@ -106,6 +106,11 @@ def _control_tilt(seed: int) -> Verdict:
     return Verdict("a loss that is not symmetric up to a tilt", value, REFLECTION_TOLERANCE, seed=seed)
 
 
+def _parabola(x: float) -> float:
+    """A function with the symmetry about 0 up to the tilt 2 x: x^2 + x."""
+    return x * x + x
+
+
 def printed_part() -> Verdict:
     r"""Eq. (31): $g(x) = f(x+x')-f((I-2P)x+x')$. For $f = x^2+x$, $P = 1$, $x' = 0$, $c = 2$ that is $2x$, an odd function.
 
@@ -113,22 +118,23 @@ def printed_part() -> Verdict:
         Verdict on its asymmetry and on $f = g+\tfrac12cx$, which must fail.
     """
 
-    def f(x: float) -> float:
-        return x * x + x
-
     def g(x: float) -> float:
-        return f(x) - f(-x)
+        return _parabola(x) - _parabola(-x)
 
-    return Verdict("eq. (31) gives the symmetric part", max(abs(g(1.0) - g(-1.0)), abs(f(1.0) - g(1.0) - 1.0)), 1e-12)
+    return Verdict(
+        "eq. (31) gives the symmetric part", max(abs(g(1.0) - g(-1.0)), abs(_parabola(1.0) - g(1.0) - 1.0)), 1e-12
+    )
 
 
 def printed_sign() -> Verdict:
-    r"""Eq. (27): $c^TPx = f(x+x')+f((I-2P)x+x')$, at $f = x^2+x$, $x = 1$, $x' = 0$, $c = 2$.
+    r"""Eq. (27): $c^TPx = f(x+x')+f((I-2P)x+x')$, for $f = x^2+x$, $P = 1$, $x' = 0$, $c = 2$.
 
     Returns:
-        Verdict on the equation, which must fail.
+        Verdict on the equation at $x = 1$ and $x = 2$, which must fail; with a minus it holds.
     """
-    return Verdict("eq. (27)", abs(2.0 - ((1 + 1) + (1 - 1))) + abs(4.0 - ((4 + 2) + (4 - 2))), 1e-12)
+    points = (1.0, 2.0)
+    assert all(2 * x == _parabola(x) - _parabola(-x) for x in points)
+    return Verdict("eq. (27)", max(abs(2 * x - _parabola(x) - _parabola(-x)) for x in points), 1e-12)
 
 
 def _prove_lemma() -> Proof:

@@ -11,7 +11,7 @@ import sympy
 import torch
 from sympy import Function, Symbol
 from torch import Tensor
-from torch.func import grad
+from torch.func import grad, hessian
 
 from symtheory.engine.model import Loss
 from symtheory.engine.symbolic import derivative_at_zero, identity, matrices
@@ -22,7 +22,7 @@ from symtheory.spec.params import Params, flatten, shapes_of, unflatten
 from symtheory.spec.verdict import Proof, Verdict
 from symtheory.theorems.base import Theorem
 from symtheory.theorems.instances import KINDS, Instance, abstract, generator_of, normal
-from symtheory.theorems.syre_bounds.frames import PAPER, SHAPES
+from symtheory.theorems.syre_bounds.frames import PAPER, SHAPES, FlatLoss, reflection_residual
 
 #: Samples of a kernel problem; fewer than parameters, so that many solutions fit and the start decides.
 SAMPLES = 4
@@ -170,23 +170,52 @@ def printed_limit() -> Verdict:
     For $f = 1+\theta_1+\theta_2^2$, symmetric for $P = \mathrm{diag}(0,1)$, at $\theta_0 = 0$.
 
     Returns:
-        Verdict on its distance to $g = \theta_1$ at $\lambda = 10^{-6}$, $\theta = (1, 1)$, which must fail.
+        Verdict on its distance to $g = \nabla f\,\theta$ at $\lambda = 10^{-6}$, $\theta = (1, 1)$, which must fail; with the
+        bracket in its place it holds.
     """
-    small = 1e-6
-    value = (1 + small + small**2) / small - 1
-    return Verdict("lambda^-1 f(lambda theta + theta_0) - f(theta_0) tends to g", abs(value - 1), 1e-3)
+
+    def f(v: Tensor) -> Tensor:
+        return 1 + v[0] + v[1] ** 2
+
+    start, theta, _ = _symmetric_start(f, [0.0, 1.0])
+    small, slope = 1e-6, float(grad(f)(start) @ theta)
+    there, here = float(f(start + small * theta)), float(f(start))
+    assert abs((there - here) / small - slope) < 10 * small
+    return Verdict(
+        "lambda^-1 f(lambda theta + theta_0) - f(theta_0) tends to g", abs(there / small - here - slope), 1e-3
+    )
 
 
 def printed_expansion() -> Verdict:
     r"""Eq. (2) puts $O(\|P\Delta\|^2)$ into the symmetric part; for $f = \theta_2^2$, $P = \mathrm{diag}(1,0)$ that part is then zero.
 
     Returns:
-        Verdict on the growth exponent of what eq. (2) leaves over, 3 if it were right, which must fail.
+        Verdict on the growth exponent of what eq. (2) leaves over for $\Delta = (0, s)$, 3 if it were right, which must fail;
+        what is left over after $O(\|(I-P)\Delta\|^2)$ is nothing.
     """
-    s = torch.tensor([1e-2, 1e-3], dtype=torch.float64)
-    rest = s**2  # Delta = (0, s): gradient, P Delta and the Hessian term across the mirror all vanish
-    exponent = float((rest[0] / rest[1]).log10())
-    return Verdict("eq. (2) leaves a third-order remainder", 3 - exponent, 0.1)
+
+    def f(v: Tensor) -> Tensor:
+        return v[1] ** 2
+
+    start, _, p = _symmetric_start(f, [1.0, 0.0])
+    slope, curvature = grad(f)(start), hessian(f)(start)
+    printed, corrected = [], []
+    for s in (1e-2, 1e-3):
+        delta = torch.tensor([0.0, s], dtype=torch.float64)
+        across, within = p @ delta, delta - p @ delta
+        assert not bool(across.any())  # so that the printed O(|P Delta|^2) is 0, whatever its factor
+        left = f(start + delta) - f(start) - slope @ within - across @ curvature @ across / 2
+        printed.append(left)
+        corrected.append(left - within @ curvature @ within / 2)
+    assert max(float(abs(left)) for left in corrected) < 1e-15
+    return Verdict("eq. (2) leaves a third-order remainder", 3 - float((printed[0] / printed[1]).log10()), 0.1)
+
+
+def _symmetric_start(f: FlatLoss, diagonal: list[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """The origin, a direction, and a diagonal projection for which a function of two parameters has the symmetry."""
+    zero, p = torch.zeros(2, dtype=torch.float64), torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+    assert reflection_residual(f, p, zero, 0) < 1e-12
+    return zero, torch.ones_like(zero), p
 
 
 def _prove_features() -> Proof:

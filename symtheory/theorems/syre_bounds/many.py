@@ -202,14 +202,22 @@ def printed_deviation() -> Verdict:
 
 
 def printed_variance() -> Verdict:
-    r"""The proof calls $\sigma_i$ a variance and bounds $\Pr(|\Delta_i|\le\epsilon)\le2\epsilon/\sqrt{2\pi\sigma_i^2}$. Variance 4, $\epsilon = 1$.
+    r"""The proof calls $\sigma_i$ a variance and bounds $\Pr(|\Delta_i|\le\epsilon)\le2\epsilon/\sqrt{2\pi\sigma_i^2}$.
+
+    One reflection whose $\Delta$ has variance 4, $\epsilon = 1$.
 
     Returns:
-        Verdict on how far the probability exceeds the bound, which must fail; with a standard deviation of 2 it does not.
+        Verdict on how far the counted probability exceeds the bound, which must fail; with a standard deviation of 2 it does not.
     """
-    probability = erf(1 / (2 * sqrt(2)))
-    assert probability <= 2 / sqrt(2 * pi * 2**2)
-    return Verdict("the bound with sigma_i = 4, the variance", max(0.0, probability - 2 / sqrt(2 * pi * 4**2)), 1e-6)
+    case, epsilon, deviation = orthogonal_reflections(0, 1), 1.0, 2.0
+    found = success(case, deviation / (4 * case.gamma), epsilon)
+
+    def excess(sigma: float) -> float:
+        return max(0.0, 1 - found.high - 2 * epsilon / sqrt(2 * pi * sigma**2))
+
+    assert excess(deviation) == 0
+    assert found.low <= 1 - erf(epsilon / (sqrt(2) * deviation)) <= found.high
+    return Verdict("the bound with sigma_i = 4, the variance", excess(deviation**2), SHORTFALL, seed=0)
 
 
 def printed_confidence() -> Verdict:

@@ -220,6 +220,8 @@ def printed_centre() -> Verdict:
     """
     p = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64))
     centre, shift = torch.zeros(2, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert reflection_residual(lambda v: v[0] ** 2, p, centre, 0) < 1e-12 and torch.equal(p @ shift, centre)
+    assert reflection_residual(lambda v: (v + shift)[0] ** 2, p, centre - p @ shift, 0) < 1e-12
     moved = centre - shift
     return Verdict("the printed centre satisfies P theta' = theta'", relative_error(p @ moved, moved), 1e-12)
 

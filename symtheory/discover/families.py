@@ -246,5 +246,9 @@ class Family:
                 yield from (self.mirror(i, copy=copy) for i in range(self.degree))
 
     def entries(self) -> int:
-        """Number of parameters touched."""
+        """Size of the part of parameter space on which the group acts.
+
+        Returns:
+            Number of entries of the touched parameters.
+        """
         return sum(prod(s) for s in self.shapes.values())

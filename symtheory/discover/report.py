@@ -106,7 +106,12 @@ class SymmetryReport:
         return json.dumps(self.to_dict(), indent=indent)
 
     def notes(self) -> list[str]:
-        """One line for each thing that is not a family: gaps, frozen and unused parameters, rejected candidates."""
+        """What the table of families does not say.
+
+        Returns:
+            One line for each gap, blocked family, rejected candidate and unused parameter, and for each kind that
+            implies no mirror.
+        """
         lines = [f"gap at {g.where}: {g.why}" + (f" ({', '.join(g.tensors)})" if g.tensors else "") for g in self.gaps]
         lines += [
             f"{b.family.group} ({b.family.kind}) of {b.family.where} is blocked by frozen {', '.join(b.frozen)}"

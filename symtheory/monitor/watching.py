@@ -193,7 +193,7 @@ class SymmetryMonitor:
         return replace(reading, attraction=attraction(bend, *rates)) if bool(bend.isfinite().all()) else reading
 
     def _rates(self, mirror: Mirror, params: Params, optimizer: Optimizer) -> tuple[int, float, float] | None:
-        """Sign of the loss and learning rate of the tensors across a mirror, if they share both; mean decay along it."""
+        """Sign of the loss and learning rate of the tensors across a mirror, if they share both; mean decay there."""
         groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         trained = dict(self.model.named_parameters())
         across = mirror.project({n: params[n] for n in mirror.shapes})

@@ -3,6 +3,7 @@
 import copy
 import io
 import itertools
+import pickle
 
 import pytest
 import torch
@@ -246,6 +247,39 @@ def test_an_optimiser_checkpoint_carries_the_anchors(name):
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_an_optimiser_without_anchors_refuses_their_checkpoint(name):
+    optimizer = MAKE[name](mlp().parameters(), 0.0)
+    anchor = syre(optimizer, SIGMA0, GAMMA, seed=5)
+    anchored = optimizer.state_dict()
+    with pytest.raises(ValueError, match="number of parameter groups"):
+        MAKE[name](mlp().parameters(), 0.0).load_state_dict(anchored)
+    anchor.remove()
+    MAKE[name](mlp().parameters(), 0.0).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("twice", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+@pytest.mark.parametrize("name", MAKE)
+def test_a_copied_optimiser_keeps_its_anchors(name, twice):
+    """Model and optimiser copied together go on as the original does, and leave it alone."""
+    model = mlp()
+    optimizer = MAKE[name](model.parameters(), 0.0)
+    syre(optimizer, SIGMA0, GAMMA, seed=5, spread=0.2)
+    train(model, optimizer, 3)
+    model_2, optimizer_2 = twice((model, optimizer))
+    before = [p.clone() for p in model.parameters()]
+    train(model_2, optimizer_2, 3)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    train(model, optimizer, 3)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), model_2.parameters(), strict=True))
+
+
+def test_without_hooks_copies_are_plain():
+    optimizer = MAKE["SGD"](mlp().parameters(), 0.0)
+    syre(optimizer, SIGMA0, GAMMA, seed=5).remove()
+    assert copy.deepcopy(optimizer).state_dict() == optimizer.state_dict()
+
+
 def test_a_deep_copy_trains_on_its_own():
     model = syre(mlp(), SIGMA0, GAMMA, seed=5)
     twin = copy.deepcopy(model)
@@ -303,7 +337,7 @@ def test_removing_the_hooks_stops_the_decay():
     syre(optimizer, 0.1, 0.5, seed=0).remove()
     p.grad = torch.zeros(3, dtype=torch.float64)
     optimizer.step()
-    assert torch.equal(p.detach(), torch.ones(3).double()) and "syre" not in optimizer.state_dict()
+    assert torch.equal(p.detach(), torch.ones(3).double()) and len(optimizer.state_dict()["param_groups"]) == 1
 
 
 # --- errors ---

@@ -465,6 +465,12 @@ def test_the_pure_form_can_be_vectorised_over():
 
 def test_misuse_is_refused():
     model = network()
+    with pytest.raises(SymtheoryError, match="'weight' on the meta device"):
+        sign_flip_all(nn.Linear(2, 2, device="meta"))
+    with pytest.raises(SymtheoryError, match="a model with trained parameters, got none"):
+        sign_flip_all(nn.Linear(2, 2).requires_grad_(False))
+    with pytest.raises(SymtheoryError, match="'weight' on the meta device"):
+        dcs(nn.Linear(2, 2, device="meta"), sign_flip_all(nn.Linear(2, 2)), 0.1)
     with pytest.raises(SymtheoryError, match="alpha >= 0"):
         dcs(model, sign_flip_all(model), -0.1)
     with pytest.raises(SymtheoryError, match="a parameter named 'w'"):

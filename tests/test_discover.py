@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from io import StringIO
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from symtheory.discover import Family, SymmetryReport, discover
+from symtheory.discover.tracing import positional, trace
 from symtheory.errors import SymtheoryError
 from symtheory.spec import flatten, params_of, permutation, rotation, shapes_of
 from tests.architectures import BANK, GPT
@@ -313,6 +315,15 @@ class Meta(nn.Module):
         return self.a(x)
 
 
+class Silent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> None:
+        self.a(x)
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -328,11 +339,35 @@ class Branching(nn.Module):
         (Meta(), torch.ones(1, 2), r"expected parameters with values, got 'a.weight' on the meta device"),
         (nn.Linear(2, 2), torch.ones(1, 3), r"expected example inputs on which the model runs, got \[\(1, 3\)\]"),
         (Branching(), torch.ones(1, 2), "expected a model that torch.export can trace, but for some submodules"),
+        (
+            nn.Linear(2, 2),
+            torch.ones(1, 2).long(),
+            r"expected example inputs on which the model runs, got \[\(1, 2\)\]",
+        ),
+        (
+            nn.Linear(2, 2),
+            torch.ones(0, 2),
+            r"expected outputs with numbers in them, got .* shapes \[\(0, 2\)\]",
+        ),
+        (Silent(), torch.ones(1, 2), "expected outputs with numbers in them, got a NoneType"),
+        (nn.Linear(2, 2), torch.full((1, 2), torch.nan), "expected outputs that are numbers, got NaN"),
+        (nn.Linear(2, 2), "x", "expected a tensor, or a list or tuple of positional arguments, got a str"),
+        (nn.Linear(2, 2), {"x": torch.ones(1, 2)}, "expected a tensor, or a list or tuple .* got a dict"),
+        (nn.Linear(2, 2), None, "expected a tensor, or a list or tuple .* got a NoneType"),
+        (nn.Linear, torch.ones(1, 2), "expected an nn.Module that runs Python code, got the class Linear"),
+        (torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), torch.ones(1, 2), "got a TopLevelTracedModule"),
+        (nn.Linear(2, 2).forward, torch.ones(1, 2), "got a method; pass the model itself"),
     ],
 )
-def test_bad_input_is_told_in_one_error(model: nn.Module, x: Tensor, match: str) -> None:
+def test_bad_input_is_told_in_one_error(model: Any, x: Any, match: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SymtheoryError, match=match):
-        discover(model, x)
+        trace(model, positional(model, x))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_layer_without_units_has_no_symmetry() -> None:
+    empty = nn.Sequential(nn.Linear(2, 0), nn.ReLU(), nn.Linear(0, 2))
+    assert discover(empty, torch.ones(1, 2)).families == ()
 
 
 def test_a_family_without_reflections_has_no_mirror() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from symtheory.engine.invariance import invariance_residual
 from symtheory.engine.model import loss_of
 from symtheory.errors import SymtheoryError
-from symtheory.spec import permutation, shapes_of
+from symtheory.spec import params_of, permutation, shapes_of
 from symtheory.transforms import (
     AnchoredDecay,
     bias_of,
@@ -360,6 +360,12 @@ def _tied():
         (lambda: syre(nn.Tanh(), 0.1, 0.1, seed=0), "got none"),
         (lambda: syre(_tied(), 0.1, 0.1, seed=0), "untied '0.weight'"),
         (lambda: syre(syre(mlp(), 0.1, 0.1, seed=0), 0.1, 0.1, seed=0), "parametrised already"),
+        (lambda: syre(nn.Linear(2, 2, device="meta"), 0.1, 0.1, seed=0), "got 'weight' on the meta device"),
+        (
+            lambda: syre(torch.optim.SGD(nn.Linear(2, 2, device="meta").parameters()), 0.1, 0.1, seed=0),
+            "on the meta device",
+        ),
+        (lambda: syre(torch.jit.script(nn.Linear(2, 2)), 0.1, 0.1, seed=0), "that runs Python code"),
         (lambda: syre(nn.LazyLinear(3), 0.1, 0.1, seed=0), "initialised 'weight'"),
         (lambda: syre(MAKE["SGD"](mlp().parameters(), 0.1), 0.1, 0.1, seed=0), "weight_decay=0"),
         (lambda: syre(torch.optim.LBFGS(mlp().parameters()), 0.1, 0.1, seed=0), "got LBFGS"),
@@ -415,6 +421,23 @@ def test_recurrent_layers_are_biased_trained_and_folded(kind):
     assert [n for n, _ in plain.named_parameters()] == [n for n, _ in model.named_parameters()]
     plain(x)[0].sum().backward()
     assert all(p.grad is not None for p in plain.parameters())
+
+
+def test_anchors_follow_a_model_that_is_cast_after_the_optimiser_was_made():
+    """As a framework does that moves the model to its device late."""
+    runs = []
+    for late in (False, True):
+        model = mlp().float()
+        model = model if late else model.double()
+        optimizer = MAKE["Adam"](model.parameters(), 0.0)
+        syre(optimizer, SIGMA0, GAMMA, seed=5, spread=0.2)
+        train(model.double(), optimizer, 3)
+        runs.append(params_of(model))
+    assert distance(runs[1], runs[0]) < 1e-6
+
+
+def test_empty_tensors_are_biased_by_nothing():
+    assert static_bias({"a": torch.zeros(0, 3), "b": torch.zeros(0)}, 0.1, 0)["a"].shape == (0, 3)
 
 
 def test_half_precision_does_not_round_the_decay():

@@ -28,6 +28,7 @@ from symtheory.discover.report import SymmetryReport
 from symtheory.discover.scattering import Scatter, outputs
 from symtheory.discover.search import discover
 from symtheory.discover.shrinking import Layer, Place, State
+from symtheory.discover.tracing import positional
 from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
 from symtheory.tables import Sheet, to_html, to_rich, to_text
@@ -139,7 +140,7 @@ def merge_symmetric_units(
     """
     if not 0 < tolerance < 1:
         raise SymtheoryError("a tolerance between 0 and 1", f"{tolerance}", "such as 1e-6")
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    inputs = positional(model, example_inputs)
     found = discover(_thawed(model), inputs) if report is None else report
     free = {n for n, p in model.named_parameters() if p.requires_grad or report is None}
     scatter = Scatter(model, inputs, free.union(*(f.action.names for f in found.families)))

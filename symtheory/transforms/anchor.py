@@ -112,7 +112,7 @@ class AnchoredDecay:
     @property
     def anchors(self) -> list[Tensor]:
         r"""$\theta_0$ in the order of the optimiser's parameters."""
-        return [self._anchors[id(p)] for p in self._params]
+        return [self._at(p) for p in self._params]
 
     def penalty(self) -> float:
         r"""$\gamma\|\varphi-\theta_0\|_D^2$ now, for a log.
@@ -123,7 +123,7 @@ class AnchoredDecay:
         total = 0.0
         with torch.no_grad():
             for p in self._params:
-                total += float((self._pull(p) * (p - self._anchors[id(p)])).sum())
+                total += float((self._pull(p) * (p - self._at(p))).sum())
         return self.gamma * total
 
     def remove(self) -> None:
@@ -134,8 +134,15 @@ class AnchoredDecay:
         self._hooks = []
 
     def _pull(self, p: Tensor) -> Tensor:
-        gap = p - self._anchors[id(p)]
-        return gap if self._stretch is None else gap.mul_(self._stretch[id(p)])
+        gap = p - self._at(p)
+        return gap if self._stretch is None else gap.mul_(self._stretch[id(p)].to(p))
+
+    def _at(self, p: Tensor) -> Tensor:
+        """The anchor of a parameter, which the model may have moved or cast since."""
+        anchor = self._anchors[id(p)]
+        if anchor.device != p.device or anchor.dtype != p.dtype:
+            anchor = self._anchors[id(p)] = anchor.to(p)
+        return anchor
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -169,7 +176,7 @@ class AnchoredDecay:
         factor = (
             2 * self.gamma * (1.0 if scaled is None else float(scaled)) * (-1 if group.get("maximize", False) else 1)
         )
-        anchors = [self._anchors[id(p)] for p in live]
+        anchors = [self._at(p) for p in live]
         if self._stretch is not None:
             pulls = [self._pull(p) for p in live]
             if self.decoupled:

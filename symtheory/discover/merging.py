@@ -183,7 +183,9 @@ def _reduced(
     parts = [Place(name, block, role) for name, blocks in roles.items() for block, rs in blocks for role in rs]
     if any(p.role.fibre or len(p.role.dims) != 1 for p in parts):
         return state, None
-    units = Units([p.rows(state.tensors[p.name]) for p in parts], signed, tolerance)
+    rows = [p.rows(state.tensors[p.name]) for p in parts]
+    pairs = {(i, j): p.columns(q) for i, p in enumerate(parts) for j, q in enumerate(parts)}
+    units = Units(rows, signed, tolerance, {pair: at for pair, at in pairs.items() if at is not None})
     groups, unseen = _outgoing(model, state.tensors, parts, units, scatter)
     best, note = state, None
     for group in groups:

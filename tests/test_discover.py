@@ -17,8 +17,9 @@ from torch.func import functional_call
 
 from symtheory.discover import Family, SymmetryReport, discover
 from symtheory.discover.tracing import positional, trace
+from symtheory.engine.coordinates import coordinates, expand
 from symtheory.errors import SymtheoryError
-from symtheory.spec import flatten, params_of, permutation, rotation, shapes_of
+from symtheory.spec import flatten, params_of, permutation, rotation, shapes_of, size_of, unflatten
 from tests.architectures import BANK, GPT
 
 EXACT = 1e-9
@@ -363,6 +364,21 @@ def test_bad_input_is_told_in_one_error(model: Any, x: Any, match: str, capfd: p
     with pytest.raises(SymtheoryError, match=match):
         trace(model, positional(model, x))
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["mlp_tanh", "lstm", "expert_list", "gpt"])
+def test_mirrors_of_a_report_have_orthonormal_coordinates(name: str) -> None:
+    """$O O^T = P$ and $O^T O = I$, also where one tensor is permuted along two axes, and for whole tensors."""
+    for family in report(name).families:
+        if family.kind not in {"permutation", "sign flip", "rescaling"}:
+            continue
+        mirror = family.mirror(0, 1)
+        flat = torch.randn(size_of(mirror.shapes), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        point = unflatten(flat, mirror.shapes)
+        z = coordinates(mirror, point)
+        assert z.shape == (mirror.rank,)
+        torch.testing.assert_close(flatten(expand(mirror, z, point)), flatten(mirror.project(point)))
+        torch.testing.assert_close(coordinates(mirror, expand(mirror, z, point)), z)
 
 
 def test_a_layer_without_units_has_no_symmetry() -> None:

@@ -18,8 +18,9 @@ from torch.func import functional_call
 from symtheory.discover import Family, SymmetryReport, discover
 from symtheory.discover.tracing import positional, trace
 from symtheory.engine.coordinates import coordinates, expand
+from symtheory.engine.operators import normal_basis
 from symtheory.errors import SymtheoryError
-from symtheory.spec import flatten, params_of, permutation, rotation, shapes_of, size_of, unflatten
+from symtheory.spec import flatten, from_basis, params_of, permutation, rotation, shapes_of, size_of, unflatten
 from tests.architectures import BANK, GPT
 
 EXACT = 1e-9
@@ -379,6 +380,15 @@ def test_mirrors_of_a_report_have_orthonormal_coordinates(name: str) -> None:
         assert z.shape == (mirror.rank,)
         torch.testing.assert_close(flatten(expand(mirror, z, point)), flatten(mirror.project(point)))
         torch.testing.assert_close(coordinates(mirror, expand(mirror, z, point)), z)
+
+
+def test_a_mirror_of_a_rotation_says_how_to_get_coordinates() -> None:
+    mirror = next(f for f in report("gpt").families if f.kind == "double rotation").mirror()
+    point = {name: torch.zeros(shape) for name, shape in mirror.shapes.items()}
+    with pytest.raises(SymtheoryError, match=r"got a rotated one; take spec.from_basis\(engine.operators.normal_basis"):
+        coordinates(mirror, point)
+    basis = from_basis(normal_basis(mirror), mirror.shapes)
+    assert coordinates(basis, point).shape == (mirror.rank,)
 
 
 def test_a_layer_without_units_has_no_symmetry() -> None:

@@ -520,6 +520,9 @@ def test_a_report_at_hand_is_used():
     tied(model[0], (0, 1, 1))
     report = discover(model, draw(5, 4))
     assert layer(merge_symmetric_units(model, draw(5, 4), report=report).model, "0").out_features == 7
+    wrapped: Any = torch.compile(model, backend="eager")
+    with pytest.raises(SymtheoryError, match=r"a report of this model, got one with parameters .*without wrappers"):
+        merge_symmetric_units(wrapped, draw(5, 4), report=report)
 
 
 def test_a_tolerance_is_a_fraction():

@@ -495,6 +495,15 @@ def test_a_line_that_a_crash_left_unfinished_is_dropped(tmp_path):
         assert steps == (["1", "2", "2"] if cut == 20 else ["2", "2"])
 
 
+def test_the_table_says_when_it_looked():
+    model, x = network("tanh")
+    monitor = SymmetryMonitor(model, x, every=2)
+    assert "Mirrors at step 0, not looked at yet" in str(monitor)
+    for _ in range(3):
+        monitor.step()
+    assert "Mirrors at step 2 of 3" in str(monitor)
+
+
 def test_wrappers_are_looked_through():
     model, x = network("tanh")
     report = discover(model, x)

@@ -128,7 +128,8 @@ def merge_symmetric_units(
         copies, such as those inside heads, are not merged.
 
     Raises:
-        SymtheoryError: If the tolerance is not between 0 and 1, or as :func:`symtheory.discover.discover`.
+        SymtheoryError: If the tolerance is not between 0 and 1, the report is of another model, or as
+            :func:`symtheory.discover.discover`.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 1))
@@ -142,6 +143,7 @@ def merge_symmetric_units(
         raise SymtheoryError("a tolerance between 0 and 1", f"{tolerance}", "such as 1e-6")
     inputs = positional(model, example_inputs)
     found = discover(_thawed(model), inputs) if report is None else report
+    found.require_model(model)
     free = {n for n, p in model.named_parameters() if p.requires_grad or report is None}
     scatter = Scatter(model, inputs, free.union(*(f.action.names for f in found.families)))
     state, notes = State(_tensors(model), {}), []

@@ -9,9 +9,11 @@ from math import isinf
 from typing import Any
 
 from rich.console import Group
+from torch import nn
 
 from symtheory.discover.families import Family, GroupMirror
 from symtheory.discover.tracing import Gap
+from symtheory.errors import SymtheoryError
 from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 COLUMNS = ("group", "kind", "units of", "mirrors", "rank", "residual", "acts on")
@@ -75,6 +77,21 @@ class SymmetryReport:
             The families, in the order of the report.
         """
         return tuple(f for f in self.families if name in f.shapes)
+
+    def require_model(self, model: nn.Module) -> None:
+        """Check that the report is of this model.
+
+        Args:
+            model: The model.
+
+        Raises:
+            SymtheoryError: If the model does not have the parameters that the families act on.
+        """
+        shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+        other = {n for f in self.families for n, s in f.shapes.items() if shapes.get(n) != tuple(s)}
+        if other:
+            got = f"one with parameters {sorted(other)}"
+            raise SymtheoryError("a report of this model", got, "run discover on the model itself, without wrappers")
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values.

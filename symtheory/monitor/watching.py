@@ -88,15 +88,10 @@ class SymmetryMonitor:
             if example_inputs is None:
                 raise SymtheoryError("example inputs or a report", "neither", "pass one batch of inputs")
             report = discover(self.model, example_inputs)
-        shapes = {n: tuple(p.shape) for n, p in self.model.named_parameters()}
+        report.require_model(self.model)
         self.families: tuple[Family, ...] = tuple(f for f in report.families if f.shapes and not f.no_mirror)
-        other = [n for f in self.families for n, s in f.shapes.items() if shapes.get(n) != tuple(s)]
-        if other or not self.families:
-            raise SymtheoryError(
-                "a report of this model with families that imply mirrors",
-                f"{'parameters ' + str(sorted(set(other))) if other else 'none'}",
-                "run discover on the model that is trained",
-            )
+        if not self.families:
+            raise SymtheoryError("families that imply mirrors", "none", "there is nothing to watch in this model")
         self.every, self.budget, self.probe, self.writer = every, budget, probe, writer
         self.readings: list[Reading] = []
         self.steps, self.seconds = 0, 0.0
@@ -237,7 +232,12 @@ class SymmetryMonitor:
             )
             for r in self.last()
         ]  # fmt: skip
-        return Sheet(f"Mirrors after {self.steps} steps", COLUMNS, rows)
+        at = (
+            f"step {self.readings[-1].step} of {self.steps}"
+            if self.readings
+            else f"step {self.steps}, not looked at yet"
+        )
+        return Sheet(f"Mirrors at {at}", COLUMNS, rows)
 
     def __str__(self) -> str:
         return to_text([self._sheet], [])

@@ -133,6 +133,23 @@ def test_parameters_without_a_gradient_are_left_alone(name):
     assert torch.equal(model[0].weight, before)
 
 
+@pytest.mark.parametrize("name", MAKE)
+def test_groups_with_decays_of_their_own_are_multiples_of_one(name):
+    """With anchors at zero it is the optimiser's own decay, group by group."""
+    runs = []
+    for anchored in (False, True):
+        model = mlp()
+        weights, biases = ([p for p in model.parameters() if (p.dim() > 1) == w] for w in (True, False))
+        decay = 0.0 if anchored else 2 * GAMMA
+        optimizer = MAKE[name]([{"params": weights, "weight_decay": 3 * decay}, {"params": biases}], 0.0)
+        if anchored:
+            stretch = [torch.full_like(p, 3.0) for p in weights] + [torch.zeros_like(p) for p in biases]
+            AnchoredDecay(optimizer, [torch.zeros_like(p) for p in stretch], GAMMA, stretch=stretch)
+        train(model, optimizer, 5)
+        runs.append(params_of(model))
+    assert distance(runs[1], runs[0]) < 1e-12
+
+
 def test_maximize_decays_all_the_same():
     p = torch.ones(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([p], lr=0.1, maximize=True)

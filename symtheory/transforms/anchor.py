@@ -56,7 +56,8 @@ class AnchoredDecay:
         optimizer: Its groups must have ``weight_decay=0``; this object does the decay.
         anchors: $\theta_0$, one tensor for every parameter in the order of the groups.
         gamma: $\gamma$, half of PyTorch's ``weight_decay``.
-        stretch: Diagonal of $D$ in the same order; ``None`` for $D = I$.
+        stretch: Diagonal of $D$ in the same order; ``None`` for $D = I$. For groups with decays of their own: multiples
+            of ``gamma``, and zeros for tensors that shall not decay.
         decoupled: Whether to shrink parameters instead of adding to gradients; default as the optimiser does.
 
     Raises:
@@ -85,7 +86,7 @@ class AnchoredDecay:
                 raise SymtheoryError(
                     "an optimiser with weight_decay=0",
                     f"weight_decay={group['weight_decay']}",
-                    "leave the decay to syre: gamma = weight_decay / 2",
+                    "leave the decay to syre: gamma = weight_decay / 2; AnchoredDecay(stretch=...) has one for each tensor",
                 )
         if any(
             isinstance(getattr(h, "__self__", None), AnchoredDecay)

@@ -495,6 +495,12 @@ def test_a_line_that_a_crash_left_unfinished_is_dropped(tmp_path):
         assert steps == (["1", "2", "2"] if cut == 20 else ["2", "2"])
 
 
+def test_the_folder_of_the_file_is_there_before_training_starts(tmp_path):
+    model, x = network("tanh")
+    SymmetryMonitor(model, x, csv_file=tmp_path / "runs" / "one" / "mirrors.csv").look()
+    assert (tmp_path / "runs" / "one" / "mirrors.csv").read_text().startswith("step,")
+
+
 def test_the_table_says_when_it_looked():
     model, x = network("tanh")
     monitor = SymmetryMonitor(model, x, every=2)

@@ -47,7 +47,7 @@ class SymmetryMonitor:
         every: Steps between two looks; default as the budget allows.
         budget: Largest share of the time for looking, if ``every`` is not given.
         probe: A batch for the predictions; without one they are left out.
-        csv_file: File to append readings to.
+        csv_file: File to append readings to; its folder is made.
         writer: Where scalars go, such as a ``SummaryWriter`` of TensorBoard.
 
     Attributes:
@@ -250,7 +250,8 @@ class SymmetryMonitor:
 
 
 def _mended(path: Path) -> Path:
-    """The file without a last line that a killed run left unfinished."""
+    """The file without a last line that a killed run left unfinished, in a folder that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
         path.write_bytes(content[: content.rfind(b"\n") + 1])
     return path

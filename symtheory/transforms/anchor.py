@@ -86,7 +86,7 @@ class AnchoredDecay:
                 raise SymtheoryError(
                     "an optimiser with weight_decay=0",
                     f"weight_decay={group['weight_decay']}",
-                    "leave the decay to syre: gamma = weight_decay / 2; AnchoredDecay(stretch=...) has one for each tensor",
+                    "leave the decay to syre: gamma = weight_decay / 2; AnchoredDecay(stretch=...) takes several",
                 )
         if any(
             isinstance(getattr(h, "__self__", None), AnchoredDecay)

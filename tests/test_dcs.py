@@ -12,6 +12,7 @@ from sklearn.linear_model import Lasso
 from torch import nn
 from torch.func import grad, vmap
 
+from symtheory.discover import discover
 from symtheory.engine.coordinates import coordinates, expand
 from symtheory.engine.factoring import DIRECTION, SCALE, Factoring, factored_loss, group_index, l1_strength
 from symtheory.engine.proximal import penalised_least_squares
@@ -463,8 +464,32 @@ def test_the_pure_form_can_be_vectorised_over():
         assert all(torch.allclose(slopes[k][i], single[k]) for k in single)
 
 
+def test_a_mirror_of_a_report_can_be_imposed():
+    """Two neurons of a trained network become one, and the network keeps its function until then."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x = torch.randn(32, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mirror = discover(model, x).families[0].mirror(0, 2)
+    wrapped = dcs(model, mirror, 0.5, groups="all")
+    torch.testing.assert_close(wrapped(x), model(x))
+    optimizer = torch.optim.SGD(wrapped.parameter_groups(), lr=0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (wrapped(x) - x[:, :1]).square().mean().backward()
+        optimizer.step()
+    rows = wrapped.fold(1e-3).get_parameter("0.weight")
+    assert wrapped.zeros(1e-3) == 1.0
+    assert torch.allclose(rows[0], rows[2]) and not torch.allclose(rows[0], rows[1], atol=1e-2)
+
+
 def test_misuse_is_refused():
     model = network()
+    with pytest.raises(SymtheoryError, match="'weight' on the meta device"):
+        sign_flip_all(nn.Linear(2, 2, device="meta"))
+    with pytest.raises(SymtheoryError, match="a model with trained parameters, got none"):
+        sign_flip_all(nn.Linear(2, 2).requires_grad_(False))
+    with pytest.raises(SymtheoryError, match="'weight' on the meta device"):
+        dcs(nn.Linear(2, 2, device="meta"), sign_flip_all(nn.Linear(2, 2)), 0.1)
     with pytest.raises(SymtheoryError, match="alpha >= 0"):
         dcs(model, sign_flip_all(model), -0.1)
     with pytest.raises(SymtheoryError, match="a parameter named 'w'"):

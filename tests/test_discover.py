@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from io import StringIO
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from symtheory.discover import Family, SymmetryReport, discover
+from symtheory.discover.tracing import positional, trace
+from symtheory.engine.coordinates import coordinates, expand
+from symtheory.engine.operators import normal_basis
 from symtheory.errors import SymtheoryError
-from symtheory.spec import flatten, params_of, permutation, rotation, shapes_of
+from symtheory.spec import flatten, from_basis, params_of, permutation, rotation, shapes_of, size_of, unflatten
 from tests.architectures import BANK, GPT
 
 EXACT = 1e-9
@@ -313,6 +317,15 @@ class Meta(nn.Module):
         return self.a(x)
 
 
+class Silent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> None:
+        self.a(x)
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -328,11 +341,59 @@ class Branching(nn.Module):
         (Meta(), torch.ones(1, 2), r"expected parameters with values, got 'a.weight' on the meta device"),
         (nn.Linear(2, 2), torch.ones(1, 3), r"expected example inputs on which the model runs, got \[\(1, 3\)\]"),
         (Branching(), torch.ones(1, 2), "expected a model that torch.export can trace, but for some submodules"),
+        (
+            nn.Linear(2, 2),
+            torch.ones(1, 2).long(),
+            r"expected example inputs on which the model runs, got \[\(1, 2\)\]",
+        ),
+        (
+            nn.Linear(2, 2),
+            torch.ones(0, 2),
+            r"expected outputs with numbers in them, got .* shapes \[\(0, 2\)\]",
+        ),
+        (Silent(), torch.ones(1, 2), "expected outputs with numbers in them, got a NoneType"),
+        (nn.Linear(2, 2), torch.full((1, 2), torch.nan), "expected outputs that are numbers, got NaN"),
+        (nn.Linear(2, 2), "x", "expected a tensor, or a list or tuple of positional arguments, got a str"),
+        (nn.Linear(2, 2), {"x": torch.ones(1, 2)}, "expected a tensor, or a list or tuple .* got a dict"),
+        (nn.Linear(2, 2), None, "expected a tensor, or a list or tuple .* got a NoneType"),
+        (nn.Linear, torch.ones(1, 2), "expected an nn.Module that runs Python code, got the class Linear"),
+        (torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), torch.ones(1, 2), "got a TopLevelTracedModule"),
+        (nn.Linear(2, 2).forward, torch.ones(1, 2), "got a method; pass the model itself"),
     ],
 )
-def test_bad_input_is_told_in_one_error(model: nn.Module, x: Tensor, match: str) -> None:
+def test_bad_input_is_told_in_one_error(model: Any, x: Any, match: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SymtheoryError, match=match):
-        discover(model, x)
+        trace(model, positional(model, x))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["mlp_tanh", "lstm", "expert_list", "gpt"])
+def test_mirrors_of_a_report_have_orthonormal_coordinates(name: str) -> None:
+    """$O O^T = P$ and $O^T O = I$, also where one tensor is permuted along two axes, and for whole tensors."""
+    for family in report(name).families:
+        if family.kind not in {"permutation", "sign flip", "rescaling"}:
+            continue
+        mirror = family.mirror(0, 1)
+        flat = torch.randn(size_of(mirror.shapes), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        point = unflatten(flat, mirror.shapes)
+        z = coordinates(mirror, point)
+        assert z.shape == (mirror.rank,)
+        torch.testing.assert_close(flatten(expand(mirror, z, point)), flatten(mirror.project(point)))
+        torch.testing.assert_close(coordinates(mirror, expand(mirror, z, point)), z)
+
+
+def test_a_mirror_of_a_rotation_says_how_to_get_coordinates() -> None:
+    mirror = next(f for f in report("gpt").families if f.kind == "double rotation").mirror()
+    point = {name: torch.zeros(shape) for name, shape in mirror.shapes.items()}
+    with pytest.raises(SymtheoryError, match=r"got a rotated one; take spec.from_basis\(engine.operators.normal_basis"):
+        coordinates(mirror, point)
+    basis = from_basis(normal_basis(mirror), mirror.shapes)
+    assert coordinates(basis, point).shape == (mirror.rank,)
+
+
+def test_a_layer_without_units_has_no_symmetry() -> None:
+    empty = nn.Sequential(nn.Linear(2, 0), nn.ReLU(), nn.Linear(0, 2))
+    assert discover(empty, torch.ones(1, 2)).families == ()
 
 
 def test_a_family_without_reflections_has_no_mirror() -> None:

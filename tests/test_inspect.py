@@ -23,6 +23,9 @@ class Tokens(nn.Sequential):
 class Wide(nn.Linear):
     pass
 
+def failing():
+    raise ValueError("no configuration")
+
 ready = Net()
 nothing = dict
 """
@@ -31,6 +34,8 @@ nothing = dict
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
     (tmp_path / "inspected_models.py").write_text(MODELS)
+    (tmp_path / "inspected_broken.py").write_text("raise RuntimeError('no data')")
+    (tmp_path / "inspected_script.py").write_text("raise SystemExit(2)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return Console(capsys)
@@ -58,6 +63,10 @@ def test_a_model_by_its_name(cli: Console, line: str, groups: list[str]) -> None
         ("inspected_models:Nut --input 2x3", ["a model named 'inspected_models:Nut'"]),
         ("inspected_nowhere:Net --input 2x3", ["a model named 'inspected_nowhere:Net'"]),
         ("inspected_models:Wide --input 2x3", ["to make a model when called"]),
+        ("inspected_models:failing --input 2x3", ["to make a model when called", "ValueError: no configuration"]),
+        ("inspected_broken:Net --input 2x3", ["a module 'inspected_broken' that imports", "RuntimeError: no data"]),
+        ("inspected_script:Net --input 2x3", ["a module 'inspected_script' that imports", "SystemExit: 2"]),
+        ("inspected_models:Net --input 2x3@0", ["a shape such as 1x3x32x32"]),
         ("inspected_models:nothing --input 2x3", ["an nn.Module", "a dict"]),
         ("inspected_models:Net --input 2,3", ["a shape such as 1x3x32x32"]),
         ("inspected_models:Net --input 2x4", ["example inputs on which the model runs", "[(2, 4)]"]),

@@ -332,25 +332,82 @@ def test_frozen_units_are_merged_and_stay_frozen():
     same(found.model, model, draw(50, 4, seed=1))
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer, and what is read off its last state."""
+
+    def __init__(self, kind, size=5, **settings):
+        super().__init__()
+        self.rnn, self.head = kind(3, size, batch_first=True, **settings), nn.Linear(size, 2)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_units_merge(kind):
-    class Last(nn.Module):
-        def __init__(self):
-            super().__init__()
-            torch.manual_seed(0)
-            self.rnn, self.head = kind(3, 5, batch_first=True), nn.Linear(5, 2)
-            with torch.no_grad():
-                for t in self.rnn.parameters():
-                    gates = t.view(-1, 5, *t.shape[1:])
-                    gates[:, 3] = gates[:, 1]
-
-        def forward(self, x):
-            return self.head(self.rnn(x)[0][:, -1])
-
-    model = Last()
+    torch.manual_seed(0)
+    model = Recurrent(kind)
+    with torch.no_grad():
+        for t in model.rnn.parameters():
+            gates = t.view(-1, 5, *t.shape[1:])
+            gates[:, 3] = gates[:, 1]
     found = merge_symmetric_units(model, draw(2, 6, 3))
     assert layer(found.model, "rnn").hidden_size == 4 == layer(found.model, "head").in_features
     same(found.model, model, draw(20, 9, 3, seed=1))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("pair", [(1, 3), (0, 4)])
+def test_units_on_the_mirror_of_a_recurrent_layer_merge(kind, pair):
+    """On it rows are equal only after columns have changed places: a pair sends itself what it receives."""
+    torch.manual_seed(0)
+    model, (i, j) = Recurrent(kind), pair
+    exchange = next(f for f in discover(model, draw(2, 6, 3)).families if f.group == "S(5)").mirror(i, j)
+    with torch.no_grad():
+        across = exchange.project({name: model.get_parameter(name).detach() for name in exchange.shapes})
+        for name, t in across.items():
+            model.get_parameter(name).sub_(t)
+    rows = model.get_parameter("rnn.weight_hh_l0").view(-1, 5, 5)
+    assert not torch.allclose(rows[:, i], rows[:, j])
+    found = merge_symmetric_units(model, draw(2, 6, 3))
+    assert layer(found.model, "rnn").hidden_size == 4
+    same(found.model, model, draw(20, 9, 3, seed=1))
+
+
+def test_recurrent_units_of_opposite_sign_merge():
+    torch.manual_seed(0)
+    model = Recurrent(nn.RNN)
+    swap = torch.tensor([1.0, -1, 1, -1, 1]).diag()[[0, 3, 2, 1, 4]]
+    with torch.no_grad():
+        for name, t in model.rnn.named_parameters():
+            t.add_(swap @ t @ swap if name == "weight_hh_l0" else swap @ t).div_(2)
+    found = merge_symmetric_units(model, draw(2, 6, 3))
+    assert layer(found.model, "rnn").hidden_size == 4
+    same(found.model, model, draw(20, 9, 3, seed=1))
+
+
+def test_recurrent_units_that_agree_in_all_but_recurrent_weights_stay():
+    torch.manual_seed(0)
+    model = Recurrent(nn.RNN)
+    with torch.no_grad():
+        for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
+            t = model.rnn.get_parameter(name)
+            t[3] = t[1]
+    assert merge_symmetric_units(model, draw(2, 6, 3)).reductions == ()
+
+
+def test_units_with_a_slope_of_their_own_merge_if_the_slopes_agree_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.PReLU(6), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.linspace(0.1, 0.6, 6))
+    tied(model[0], (0, 3, 1), (1, 4, 1))
+    assert merge_symmetric_units(model, draw(5, 4)).reductions == ()
+    with torch.no_grad():
+        model[1].weight[3] = model[1].weight[0]
+    found = merge_symmetric_units(model, draw(5, 4))
+    assert (layer(found.model, "0").out_features, layer(found.model, "1").num_parameters) == (5, 5)
+    same(found.model, model, draw(50, 4, seed=1))
 
 
 def test_modules_remember_their_new_sizes():
@@ -463,6 +520,9 @@ def test_a_report_at_hand_is_used():
     tied(model[0], (0, 1, 1))
     report = discover(model, draw(5, 4))
     assert layer(merge_symmetric_units(model, draw(5, 4), report=report).model, "0").out_features == 7
+    wrapped: Any = torch.compile(model, backend="eager")
+    with pytest.raises(SymtheoryError, match=r"a report of this model, got one with parameters .*without wrappers"):
+        merge_symmetric_units(wrapped, draw(5, 4), report=report)
 
 
 def test_a_tolerance_is_a_fraction():

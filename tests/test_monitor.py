@@ -231,6 +231,27 @@ def test_the_force_is_the_slope_of_the_distance():
     assert found.force == pytest.approx(float(slope), rel=1e-4)
 
 
+def test_what_ascends_is_read_as_a_descent_on_minus_the_loss():
+    """The same run, told to the optimiser in either sign, has the same force and the same prediction."""
+    found = {}
+    for sign, maximize in ((1, False), (-1, True)):
+        model, x = network("tanh")
+        report = discover(model, x)
+        probe = Probe(x, lambda out, sign=sign: sign * (out**2).sum(1))
+        (sign * (model(x) ** 2).sum()).backward()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.2, maximize=maximize)
+        found[maximize] = [r.row() for r in SymmetryMonitor(model, report=report, probe=probe).look(optimizer)]
+    assert found[True] == found[False] and all(row["force"] and row["curvature"] for row in found[True])
+
+
+def test_tensors_that_descend_and_ascend_leave_no_prediction():
+    model, x = network("tanh")
+    up, down = list(model.parameters())[:1], list(model.parameters())[1:]
+    optimizer = torch.optim.SGD([{"params": up, "maximize": True}, {"params": down}], lr=0.1)
+    monitor = SymmetryMonitor(model, x, probe=Probe(x, lambda out: (out**2).sum(1)))
+    assert monitor.look(optimizer)[0].attraction is None
+
+
 def test_curvatures_are_second_differences_sample_by_sample():
     model, x = network("tanh")
     y, family = draw(4, 2, seed=3), discover(model, x).families[0]
@@ -472,6 +493,21 @@ def test_a_line_that_a_crash_left_unfinished_is_dropped(tmp_path):
         resumed.step()
         steps = [line["step"] for line in csv.DictReader(path.open())]
         assert steps == (["1", "2", "2"] if cut == 20 else ["2", "2"])
+
+
+def test_the_folder_of_the_file_is_there_before_training_starts(tmp_path):
+    model, x = network("tanh")
+    SymmetryMonitor(model, x, csv_file=tmp_path / "runs" / "one" / "mirrors.csv").look()
+    assert (tmp_path / "runs" / "one" / "mirrors.csv").read_text().startswith("step,")
+
+
+def test_the_table_says_when_it_looked():
+    model, x = network("tanh")
+    monitor = SymmetryMonitor(model, x, every=2)
+    assert "Mirrors at step 0, not looked at yet" in str(monitor)
+    for _ in range(3):
+        monitor.step()
+    assert "Mirrors at step 2 of 3" in str(monitor)
 
 
 def test_wrappers_are_looked_through():

@@ -3,6 +3,7 @@
 import copy
 import io
 import itertools
+import pickle
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from symtheory.engine.invariance import invariance_residual
 from symtheory.engine.model import loss_of
 from symtheory.errors import SymtheoryError
-from symtheory.spec import permutation, shapes_of
+from symtheory.spec import params_of, permutation, shapes_of
 from symtheory.transforms import (
     AnchoredDecay,
     bias_of,
@@ -132,6 +133,23 @@ def test_parameters_without_a_gradient_are_left_alone(name):
     assert torch.equal(model[0].weight, before)
 
 
+@pytest.mark.parametrize("name", MAKE)
+def test_groups_with_decays_of_their_own_are_multiples_of_one(name):
+    """With anchors at zero it is the optimiser's own decay, group by group."""
+    runs = []
+    for anchored in (False, True):
+        model = mlp()
+        weights, biases = ([p for p in model.parameters() if (p.dim() > 1) == w] for w in (True, False))
+        decay = 0.0 if anchored else 2 * GAMMA
+        optimizer = MAKE[name]([{"params": weights, "weight_decay": 3 * decay}, {"params": biases}], 0.0)
+        if anchored:
+            stretch = [torch.full_like(p, 3.0) for p in weights] + [torch.zeros_like(p) for p in biases]
+            AnchoredDecay(optimizer, [torch.zeros_like(p) for p in stretch], GAMMA, stretch=stretch)
+        train(model, optimizer, 5)
+        runs.append(params_of(model))
+    assert distance(runs[1], runs[0]) < 1e-12
+
+
 def test_maximize_decays_all_the_same():
     p = torch.ones(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([p], lr=0.1, maximize=True)
@@ -246,6 +264,39 @@ def test_an_optimiser_checkpoint_carries_the_anchors(name):
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_an_optimiser_without_anchors_refuses_their_checkpoint(name):
+    optimizer = MAKE[name](mlp().parameters(), 0.0)
+    anchor = syre(optimizer, SIGMA0, GAMMA, seed=5)
+    anchored = optimizer.state_dict()
+    with pytest.raises(ValueError, match="number of parameter groups"):
+        MAKE[name](mlp().parameters(), 0.0).load_state_dict(anchored)
+    anchor.remove()
+    MAKE[name](mlp().parameters(), 0.0).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("twice", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+@pytest.mark.parametrize("name", MAKE)
+def test_a_copied_optimiser_keeps_its_anchors(name, twice):
+    """Model and optimiser copied together go on as the original does, and leave it alone."""
+    model = mlp()
+    optimizer = MAKE[name](model.parameters(), 0.0)
+    syre(optimizer, SIGMA0, GAMMA, seed=5, spread=0.2)
+    train(model, optimizer, 3)
+    model_2, optimizer_2 = twice((model, optimizer))
+    before = [p.clone() for p in model.parameters()]
+    train(model_2, optimizer_2, 3)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    train(model, optimizer, 3)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), model_2.parameters(), strict=True))
+
+
+def test_without_hooks_copies_are_plain():
+    optimizer = MAKE["SGD"](mlp().parameters(), 0.0)
+    syre(optimizer, SIGMA0, GAMMA, seed=5).remove()
+    assert copy.deepcopy(optimizer).state_dict() == optimizer.state_dict()
+
+
 def test_a_deep_copy_trains_on_its_own():
     model = syre(mlp(), SIGMA0, GAMMA, seed=5)
     twin = copy.deepcopy(model)
@@ -303,7 +354,7 @@ def test_removing_the_hooks_stops_the_decay():
     syre(optimizer, 0.1, 0.5, seed=0).remove()
     p.grad = torch.zeros(3, dtype=torch.float64)
     optimizer.step()
-    assert torch.equal(p.detach(), torch.ones(3).double()) and "syre" not in optimizer.state_dict()
+    assert torch.equal(p.detach(), torch.ones(3).double()) and len(optimizer.state_dict()["param_groups"]) == 1
 
 
 # --- errors ---
@@ -326,6 +377,12 @@ def _tied():
         (lambda: syre(nn.Tanh(), 0.1, 0.1, seed=0), "got none"),
         (lambda: syre(_tied(), 0.1, 0.1, seed=0), "untied '0.weight'"),
         (lambda: syre(syre(mlp(), 0.1, 0.1, seed=0), 0.1, 0.1, seed=0), "parametrised already"),
+        (lambda: syre(nn.Linear(2, 2, device="meta"), 0.1, 0.1, seed=0), "got 'weight' on the meta device"),
+        (
+            lambda: syre(torch.optim.SGD(nn.Linear(2, 2, device="meta").parameters()), 0.1, 0.1, seed=0),
+            "on the meta device",
+        ),
+        (lambda: syre(torch.jit.script(nn.Linear(2, 2)), 0.1, 0.1, seed=0), "that runs Python code"),
         (lambda: syre(nn.LazyLinear(3), 0.1, 0.1, seed=0), "initialised 'weight'"),
         (lambda: syre(MAKE["SGD"](mlp().parameters(), 0.1), 0.1, 0.1, seed=0), "weight_decay=0"),
         (lambda: syre(torch.optim.LBFGS(mlp().parameters()), 0.1, 0.1, seed=0), "got LBFGS"),
@@ -381,6 +438,24 @@ def test_recurrent_layers_are_biased_trained_and_folded(kind):
     assert [n for n, _ in plain.named_parameters()] == [n for n, _ in model.named_parameters()]
     plain(x)[0].sum().backward()
     assert all(p.grad is not None for p in plain.parameters())
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_anchors_follow_a_model_that_is_cast_after_the_optimiser_was_made(name):
+    """As a framework does that moves the model to its device late."""
+    runs = []
+    for late in (False, True):
+        model = mlp().float()
+        model = model if late else model.double()
+        optimizer = MAKE[name](model.parameters(), 0.0)
+        syre(optimizer, SIGMA0, GAMMA, seed=5)
+        train(model.double(), optimizer, 3)
+        runs.append(params_of(model))
+    assert distance(runs[1], runs[0]) < 1e-6
+
+
+def test_empty_tensors_are_biased_by_nothing():
+    assert static_bias({"a": torch.zeros(0, 3), "b": torch.zeros(0)}, 0.1, 0)["a"].shape == (0, 3)
 
 
 def test_half_precision_does_not_round_the_decay():

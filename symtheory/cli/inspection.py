@@ -13,7 +13,7 @@ from symtheory.errors import SymtheoryError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_SHAPE = re.compile(r"^(\d+(?:x\d+)*)(?:@(\d+))?$")
+_SHAPE = re.compile(r"^(\d+(?:x\d+)*)(?:@([1-9]\d*))?$")
 
 
 def model_of(name: str) -> nn.Module:
@@ -26,7 +26,8 @@ def model_of(name: str) -> nn.Module:
         The model.
 
     Raises:
-        SymtheoryError: If there is no such module or name, or it gives no ``nn.Module`` without arguments.
+        SymtheoryError: If there is no such module or name, it does not import, or it gives no ``nn.Module`` without
+            arguments.
     """
     from torch import nn
 
@@ -39,15 +40,22 @@ def model_of(name: str) -> nn.Module:
         found = getattr(importlib.import_module(place), attribute)
     except (ImportError, AttributeError) as error:
         raise SymtheoryError(f"a model named {name!r}", str(error), "check the module's path and the name") from error
+    except (Exception, SystemExit) as error:  # whatever the reader's own code raises
+        raise SymtheoryError(f"a module {place!r} that imports", _told(error), f"try python -m {place}") from error
     try:
         model = found if isinstance(found, nn.Module) else found()
-    except TypeError as error:
+    except Exception as error:
         remedy = "name a function without arguments that returns the model"
-        raise SymtheoryError(f"{name!r} to make a model when called", str(error), remedy) from error
+        raise SymtheoryError(f"{name!r} to make a model when called", _told(error), remedy) from error
     if not isinstance(model, nn.Module):
         remedy = "name a module, or what makes one"
         raise SymtheoryError("an nn.Module", f"a {type(model).__name__} from {name!r}", remedy)
     return model
+
+
+def _told(error: BaseException) -> str:
+    """An error of code that is not ours, with its kind."""
+    return f"{type(error).__name__}: {error}"
 
 
 def inputs_of(shapes: list[str], seed: int = 0) -> list[Tensor]:

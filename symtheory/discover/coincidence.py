@@ -3,11 +3,15 @@ r"""Which units of a layer coincide, and which do nothing, from their rows in th
 Every tensor has a scale of its own, its longest row. Rows agree where they differ by less than a tolerance of it. Since
 a small difference before a large outgoing weight is not small, what it can change is compared as well: the product of
 the two shares must be small against the layer's largest, which no rescaling of units alters.
+
+Where a layer feeds itself, as a recurrent one does, units that are equal receive the sum of what they send each other.
+So their rows are compared after the columns of the two have been added up; this is the mirror of their exchange, on
+which $W_{ii}=W_{jj}$ and $W_{ij}=W_{ji}$.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,9 +27,18 @@ class Units:
         rows: For each place where the layer has units: shape ``(units, entries)``.
         signed: Whether units may coincide up to their sign.
         tolerance: Share of a place's longest row below which rows agree or vanish.
+        columns: For two places in one tensor, where in a row of the first the units of the second are: shape
+            ``(units, entries)``.
     """
 
-    def __init__(self, rows: Sequence[Tensor], signed: bool, tolerance: float) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Tensor],
+        signed: bool,
+        tolerance: float,
+        columns: Mapping[tuple[int, int], Tensor] | None = None,
+    ) -> None:
+        self.columns = columns or {}
         doubles = [r.detach().double().cpu() for r in rows]
         self.rows = [r / (float(r.norm(dim=1).max()) or 1.0) for r in doubles]
         self.sizes = torch.stack([r.norm(dim=1) for r in self.rows])
@@ -69,7 +82,7 @@ class Units:
         """Units that agree in some places, found among those that are close in a random direction."""
         generator = torch.Generator().manual_seed(0)
         key = torch.zeros(self.count, dtype=torch.float64)
-        for k in places:
+        for k in set(places) - {k for k, other in self.columns if other not in places}:
             normal = torch.randn(self.rows[k].shape[1], generator=generator, dtype=torch.float64)
             key += self.rows[k] @ (normal / normal.norm())
         order = torch.argsort(key.abs() if len(self.signs) > 1 else key)
@@ -82,7 +95,7 @@ class Units:
         while len(left) > 1:
             base, rest = left[0], left[1:]
             gaps = torch.stack([
-                torch.stack([(self.rows[p][rest] - s * self.rows[p][base]).norm(dim=1) for p in places]).amax(0)
+                torch.stack([self._apart(k, base, rest, s, places) for k in places]).amax(0)
                 for s in self.signs
             ])  # fmt: skip
             gap, which = gaps.min(0)
@@ -94,3 +107,13 @@ class Units:
                 found.append([(int(base), 1.0), *zip(rest[same].tolist(), signs, strict=True)])
             left = rest[~same]
         return found
+
+    def _apart(self, place: int, base: Tensor, rest: Tensor, sign: float, places: Sequence[int]) -> Tensor:
+        """Distance of rows from a first one, where what both send each other counts as sent by the first."""
+        gap = self.rows[place][rest] - sign * self.rows[place][base]
+        for (own, other), columns in self.columns.items():
+            if own == place and other not in places:
+                sent = columns[rest]
+                gap[:, columns[base]] += sign * gap.gather(1, sent)
+                gap.scatter_(1, sent, 0.0)
+        return gap.norm(dim=1)

@@ -8,8 +8,9 @@ only the orthogonal ones are named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from math import comb, inf, prod
 
@@ -30,7 +31,7 @@ from symtheory.discover.actions import (
 )
 from symtheory.errors import SymtheoryError
 from symtheory.spec.mirror import Mirror
-from symtheory.spec.params import Params, Shapes
+from symtheory.spec.params import Params, Shapes, flatten, size_of, unflatten
 
 PERMUTATION, SIGN, RESCALING, POSITIVE = "permutation", "sign flip", "rescaling", "positive rescaling"
 SCALE, ROTATION, DOUBLE, CENTRED = "scale invariance", "rotation", "double rotation", "rotation fixing ones"
@@ -84,6 +85,49 @@ class GroupMirror(Mirror):
         touched = self._touched(params)
         fetch = touched.__getitem__
         return {n: self.action.apply(n, fetch, self.reflection) if n in touched else p for n, p in params.items()}
+
+    @cached_property
+    def _entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        """On the flat vector: entries, those that the reflection takes in their place, and with which sign."""
+        if isinstance(self.reflection, Reflection):
+            remedy = "take spec.from_basis(engine.operators.normal_basis(mirror), mirror.shapes)"
+            raise SymtheoryError("a reflection that exchanges entries or flips their signs", "a rotated one", remedy)
+        count = size_of(self.shapes)
+        after = flatten(self.reflect(unflatten(torch.arange(1, count + 1, dtype=torch.float64), self.shapes)))
+        entry, source, sign = torch.arange(count), after.abs().long() - 1, after.sign()
+        across = (entry < source) | ((entry == source) & (sign < 0))
+        return entry[across], source[across], sign[across]
+
+    def coordinates(self, params: Mapping[str, Tensor]) -> Tensor:
+        r"""$O^T\theta$: $(\theta_e\mp\theta_f)/\sqrt2$ for entries exchanged, and entries that change sign.
+
+        Args:
+            params: At least the tensors the mirror touches.
+
+        Returns:
+            Shape ``(rank,)``.
+
+        Raises:
+            SymtheoryError: If the reflection is about a normal that is no unit vector.
+        """
+        flat = flatten({name: params[name] for name in self.shapes})
+        entry, source, sign = (t.to(flat.device) for t in self._entries)
+        return torch.where(entry == source, flat[entry], (flat[entry] - sign.to(flat) * flat[source]) / 2**0.5)
+
+    def expand(self, z: Tensor, like: Mapping[str, Tensor]) -> Params:
+        """$Oz$, the transpose of :meth:`coordinates`.
+
+        Args:
+            z: Shape ``(rank,)``.
+            like: Tensors of the shapes and types wanted, at least those the mirror touches.
+
+        Returns:
+            The touched tensors.
+        """
+        entry, source, sign = (t.to(z.device) for t in self._entries)
+        half = torch.where(entry == source, z / 2, z / 2**0.5)
+        flat = z.new_zeros(size_of(self.shapes)).index_add(0, entry, half).index_add(0, source, -sign.to(z) * half)
+        return {name: t.to(like[name]) for name, t in unflatten(flat, self.shapes).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,5 +290,9 @@ class Family:
                 yield from (self.mirror(i, copy=copy) for i in range(self.degree))
 
     def entries(self) -> int:
-        """Number of parameters touched."""
+        """Size of the part of parameter space on which the group acts.
+
+        Returns:
+            Number of entries of the touched parameters.
+        """
         return sum(prod(s) for s in self.shapes.values())

@@ -28,6 +28,7 @@ from symtheory.discover.report import SymmetryReport
 from symtheory.discover.scattering import Scatter, outputs
 from symtheory.discover.search import discover
 from symtheory.discover.shrinking import Layer, Place, State
+from symtheory.discover.tracing import positional
 from symtheory.errors import SymtheoryError
 from symtheory.spec.params import Params
 from symtheory.tables import Sheet, to_html, to_rich, to_text
@@ -127,7 +128,8 @@ def merge_symmetric_units(
         copies, such as those inside heads, are not merged.
 
     Raises:
-        SymtheoryError: If the tolerance is not between 0 and 1, or as :func:`symtheory.discover.discover`.
+        SymtheoryError: If the tolerance is not between 0 and 1, the report is of another model, or as
+            :func:`symtheory.discover.discover`.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 1))
@@ -139,8 +141,9 @@ def merge_symmetric_units(
     """
     if not 0 < tolerance < 1:
         raise SymtheoryError("a tolerance between 0 and 1", f"{tolerance}", "such as 1e-6")
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    inputs = positional(model, example_inputs)
     found = discover(_thawed(model), inputs) if report is None else report
+    found.require_model(model)
     free = {n for n, p in model.named_parameters() if p.requires_grad or report is None}
     scatter = Scatter(model, inputs, free.union(*(f.action.names for f in found.families)))
     state, notes = State(_tensors(model), {}), []
@@ -182,7 +185,9 @@ def _reduced(
     parts = [Place(name, block, role) for name, blocks in roles.items() for block, rs in blocks for role in rs]
     if any(p.role.fibre or len(p.role.dims) != 1 for p in parts):
         return state, None
-    units = Units([p.rows(state.tensors[p.name]) for p in parts], signed, tolerance)
+    rows = [p.rows(state.tensors[p.name]) for p in parts]
+    pairs = {(i, j): p.columns(q) for i, p in enumerate(parts) for j, q in enumerate(parts)}
+    units = Units(rows, signed, tolerance, {pair: at for pair, at in pairs.items() if at is not None})
     groups, unseen = _outgoing(model, state.tensors, parts, units, scatter)
     best, note = state, None
     for group in groups:

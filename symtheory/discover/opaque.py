@@ -6,8 +6,10 @@ inputs enter the operation, so whatever reaches it is told apart, and the rest o
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -119,7 +121,7 @@ def export(model: nn.Module, inputs: tuple) -> tuple[Any, list[Opaque]]:
         SymtheoryError: If no submodule is to blame for the model not tracing.
     """
     try:
-        return torch.export.export(model, inputs, strict=False), []
+        return _exported(model, inputs), []
     except Exception as error:
         first = error
     entries: list[Opaque] = []
@@ -128,7 +130,7 @@ def export(model: nn.Module, inputs: tuple) -> tuple[Any, list[Opaque]]:
         _open(model, "", calls, entries, replace)
         try:
             if entries:
-                return torch.export.export(model, inputs, strict=False), entries
+                return _exported(model, inputs), entries
         except Exception as error:
             first = error
     raise SymtheoryError(
@@ -136,6 +138,18 @@ def export(model: nn.Module, inputs: tuple) -> tuple[Any, list[Opaque]]:
         first_line(first),
         "make the control flow of its own forward independent of the data, or move it into a submodule",
     ) from first
+
+
+def _exported(module: nn.Module, args: tuple, kwargs: dict | None = None) -> Any:
+    """``torch.export`` without the graph and the warning that it prints where it fails."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            return torch.export.export(module, args, kwargs, strict=False)
+    finally:
+        log.setLevel(level)
 
 
 def first_line(error: BaseException) -> str:
@@ -212,7 +226,7 @@ def _failure(module: nn.Module, calls: list[Call]) -> str | None:
     """Why a submodule does not trace on its own, or nothing if it does."""
     args, kwargs, _ = calls[0]
     try:
-        torch.export.export(module, args, kwargs, strict=False)
+        _exported(module, args, kwargs)
     except Exception as error:
         return first_line(error)
     return None

@@ -9,9 +9,11 @@ from math import isinf
 from typing import Any
 
 from rich.console import Group
+from torch import nn
 
 from symtheory.discover.families import Family, GroupMirror
 from symtheory.discover.tracing import Gap
+from symtheory.errors import SymtheoryError
 from symtheory.tables import Sheet, to_html, to_rich, to_text
 
 COLUMNS = ("group", "kind", "units of", "mirrors", "rank", "residual", "acts on")
@@ -76,6 +78,21 @@ class SymmetryReport:
         """
         return tuple(f for f in self.families if name in f.shapes)
 
+    def require_model(self, model: nn.Module) -> None:
+        """Check that the report is of this model.
+
+        Args:
+            model: The model.
+
+        Raises:
+            SymtheoryError: If the model does not have the parameters that the families act on.
+        """
+        shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+        other = {n for f in self.families for n, s in f.shapes.items() if shapes.get(n) != tuple(s)}
+        if other:
+            got = f"one with parameters {sorted(other)}"
+            raise SymtheoryError("a report of this model", got, "run discover on the model itself, without wrappers")
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values.
 
@@ -106,7 +123,12 @@ class SymmetryReport:
         return json.dumps(self.to_dict(), indent=indent)
 
     def notes(self) -> list[str]:
-        """One line for each thing that is not a family: gaps, frozen and unused parameters, rejected candidates."""
+        """What the table of families does not say.
+
+        Returns:
+            One line for each gap, blocked family, rejected candidate and unused parameter, and for each kind that
+            implies no mirror.
+        """
         lines = [f"gap at {g.where}: {g.why}" + (f" ({', '.join(g.tensors)})" if g.tensors else "") for g in self.gaps]
         lines += [
             f"{b.family.group} ({b.family.kind}) of {b.family.where} is blocked by frozen {', '.join(b.frozen)}"

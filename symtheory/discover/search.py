@@ -17,7 +17,7 @@ from symtheory.discover.candidates import Candidates
 from symtheory.discover.families import Family
 from symtheory.discover.measure import TOLERANCE, Bench
 from symtheory.discover.report import Blocked, SymmetryReport
-from symtheory.discover.tracing import Trace, trace
+from symtheory.discover.tracing import Trace, positional, trace
 
 
 def discover(
@@ -46,7 +46,8 @@ def discover(
         The report: families found, candidates that failed, and gaps.
 
     Raises:
-        SymtheoryError: If the model has meta tensors, does not run on the inputs, or cannot be traced.
+        SymtheoryError: If the model is no module, has meta tensors, does not run on the inputs, returns no numbers, or
+            cannot be traced.
 
     Source:
         Paper A, section 4 and eqs. (8) to (11), for the families and the mirrors they imply.
@@ -56,8 +57,7 @@ def discover(
     ['S(3)', 'Z2^3']
     """
     start = perf_counter()
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    traced = trace(model, inputs, loss)
+    traced = trace(model, positional(model, example_inputs), loss)
     at_trace = perf_counter()
     analysis = analyse(traced, traced.movable)
     at_analysis = perf_counter()
@@ -103,7 +103,7 @@ def measured(
     covered: set[object] = set()
     for candidate in Candidates(analysis, traced):
         family = candidate.family
-        if candidate.label in covered or not family.shapes:
+        if candidate.label in covered or not family.entries():
             continue
         element = family.element(generator)
         residual = bench.residual(partial(_moved, family, element), family.action.names)

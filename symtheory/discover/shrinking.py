@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,22 @@ class Place:
             Shape ``(units, entries)``.
         """
         return rows(self.block, self.role, tensor)[0].clone()
+
+    def columns(self, other: Place) -> Tensor | None:
+        """Where in the rows of this place the units of another one are, if both are axes of one block.
+
+        Args:
+            other: Another place.
+
+        Returns:
+            Shape ``(units, entries)``, or nothing.
+        """
+        own, theirs = self.role.dims[0], other.role.dims[0]
+        if other.block is not self.block or own == theirs:
+            return None
+        sizes = [size for k, size in enumerate(self.block.sizes) if k != own]
+        positions = torch.arange(prod(sizes)).reshape(sizes)
+        return positions.movedim(theirs - (theirs > own), 0).reshape(self.block.sizes[theirs], -1)
 
     def with_rows(self, tensor: Tensor, rows: Tensor) -> Tensor:
         """A copy of the tensor with these rows.

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from symtheory.discover.opaque import Opaque, export, first_line
 from symtheory.discover.rules_layout import name_of
 from symtheory.errors import SymtheoryError
+from symtheory.spec.params import require_model
 
 #: Arguments of a normalisation that training itself fills in: buffers that follow the units.
 STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "_native_batch_norm_legit_no_training": (3, 4)}
@@ -125,6 +126,31 @@ def functional(graph: Graph) -> bool:
     return True
 
 
+def positional(model: Any, example_inputs: Any) -> tuple:
+    """The arguments of a network, after a look at what was given.
+
+    Args:
+        model: What should be a module.
+        example_inputs: What should be one tensor, or a list or tuple of positional arguments.
+
+    Returns:
+        Positional arguments.
+
+    Raises:
+        SymtheoryError: If either is something else, or a tensor of the model has no values.
+    """
+    require_model(model)
+    if isinstance(example_inputs, Tensor):
+        return (example_inputs,)
+    if not isinstance(example_inputs, list | tuple):
+        raise SymtheoryError(
+            "a tensor, or a list or tuple of positional arguments",
+            f"a {type(example_inputs).__name__}",
+            "put arguments in the order of forward; one that is no tensor itself goes into a tuple",
+        )
+    return tuple(example_inputs)
+
+
 def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any], Any] | None = None) -> Trace:
     """Trace a module with ``torch.export``.
 
@@ -137,22 +163,15 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
         The trace.
 
     Raises:
-        SymtheoryError: If a tensor has no values or the module does not run or trace.
+        SymtheoryError: If the module does not run, returns no numbers, or does not trace.
     """
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_meta:
-            raise SymtheoryError(
-                "parameters with values",
-                f"{name!r} on the meta device",
-                "materialise it, e.g. model.to_empty(device='cpu')",
-            )
     whole = model if loss is None else _WithLoss(model, loss)
     prefix = "" if loss is None else "model."
     with evaluation(whole), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with torch.no_grad():
-                whole(*example_inputs)
+                given = whole(*example_inputs)
         except Exception as error:
             shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in example_inputs]
             raise SymtheoryError(
@@ -160,6 +179,7 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
                 f"{shapes}: {first_line(error)}",
                 "check their number and shapes",
             ) from error
+        _require_numbers(given)
         program, opaque = export(whole, tuple(example_inputs))
         graph = program.graph
         if not functional(graph):
@@ -170,6 +190,16 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
                 graph.erase_node(node)
         graph.eliminate_dead_code()
     return _read(program, graph, whole, prefix, example_inputs, opaque)
+
+
+def _require_numbers(given: Any) -> None:
+    """Outputs in which a change would be seen."""
+    tensors = [t for t in tree_leaves(given) if isinstance(t, Tensor)]
+    if not any(t.numel() for t in tensors):
+        got = f"tensors of shapes {[tuple(t.shape) for t in tensors]}" if tensors else f"a {type(given).__name__}"
+        raise SymtheoryError("outputs with numbers in them", got, "symmetries are measured on what the model returns")
+    if any(bool(t.isnan().any()) for t in tensors):
+        raise SymtheoryError("outputs that are numbers", "NaN", "check the inputs, and the parameters for a divergence")
 
 
 def _read(

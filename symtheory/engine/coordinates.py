@@ -6,7 +6,8 @@ coordinates (which of them are zero, say) therefore depends on a choice, and the
 - a basis mirror: its columns;
 - swaps and flips: $(a - \text{sign}\cdot b)/\sqrt2$ for every pair of entries, then every flipped entry;
 - an axis mirror: the columns of $N$ along its axis, tensor by tensor;
-- a composite: its parts, one after another.
+- a composite: its parts, one after another;
+- any other mirror that says so itself: see :class:`Coordinated`.
 
 Nothing is checked and nothing branches on values, so both maps can be differentiated and vectorised over.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,7 +26,20 @@ from symtheory.spec.mirror import AxisMirror, BasisMirror, CompositeMirror, Mirr
 from symtheory.spec.params import Params
 
 #: What a mirror without a basis of its own should do.
-_REMEDY = "build it with from_basis, e.g. from engine.operators.normal_basis"
+_REMEDY = "take spec.from_basis(engine.operators.normal_basis(mirror), mirror.shapes)"
+
+
+@runtime_checkable
+class Coordinated(Protocol):
+    """A mirror with coordinates that it knows best."""
+
+    def coordinates(self, params: Mapping[str, Tensor]) -> Tensor:
+        r"""$z = O^T\theta$, see :func:`coordinates`."""
+        ...
+
+    def expand(self, z: Tensor, like: Mapping[str, Tensor]) -> Params:
+        """$Oz$, see :func:`expand`."""
+        ...
 
 
 def coordinates(mirror: Mirror, params: Mapping[str, Tensor]) -> Tensor:
@@ -58,6 +73,8 @@ def coordinates(mirror: Mirror, params: Mapping[str, Tensor]) -> Tensor:
             return torch.cat([(n.T @ moved[k].reshape(n.shape[0], -1)).reshape(-1) for k, n in normals.items()])
         case CompositeMirror():
             return torch.cat([coordinates(part, params) for part in mirror.parts])
+        case Coordinated():
+            return mirror.coordinates(params)
         case _:
             raise SymtheoryError("a mirror with coordinates of its own", type(mirror).__name__, _REMEDY)
 
@@ -112,6 +129,8 @@ def expand(mirror: Mirror, z: Tensor, like: Mapping[str, Tensor]) -> Params:
                 for name, t in expand(part, piece, like).items():
                     out[name] = out[name] + t
             return out
+        case Coordinated():
+            return mirror.expand(z, like)
         case _:
             raise SymtheoryError("a mirror with coordinates of its own", type(mirror).__name__, _REMEDY)
 

@@ -106,15 +106,38 @@ class Figure(ABC):
 
     @abstractmethod
     def shards(self, config: Any) -> list[Shard]:
-        """Settings of the independent parts of a run."""
+        """Settings of the independent parts of a run.
+
+        Args:
+            config: One of the presets, or settings of the same class.
+
+        Returns:
+            The parts, in the order in which they are put together.
+        """
 
     @abstractmethod
     def run(self, config: Any, device: str = "cpu", executor: Executor | None = None) -> xr.Dataset:
-        """Named dims, units in ``attrs``; equal values for equal settings on one kind of device."""
+        """Compute the figure.
+
+        Args:
+            config: One of the presets, or settings of the same class.
+            device: ``cpu``, or a CUDA device.
+            executor: What runs the parts; default one after the other, here and without a store.
+
+        Returns:
+            Named dims, units in ``attrs``; equal values for equal settings on one kind of device.
+        """
 
     @abstractmethod
     def check(self, result: xr.Dataset) -> list[Verdict]:
-        """The paper's claim as numbers."""
+        """State the paper's claim as numbers.
+
+        Args:
+            result: What :meth:`run` returned.
+
+        Returns:
+            One verdict for each part of the claim.
+        """
 
 
 def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:

@@ -38,8 +38,8 @@ class Reading:
             Vetterli, 2007); the smallest over the copies.
         dead: Units whose norm is below ``NEAR``, relative to the root mean square.
         duplicates: Units that lie closer than ``NEAR`` to one counted before, dead ones left out.
-        force: $-\nabla L\cdot P\theta/\lVert P\theta\rVert$: positive if the gradient leads away from the mirror; NaN
-            without gradients.
+        force: $-\nabla L\cdot P\theta/\lVert P\theta\rVert$: positive if descent leads away from the mirror; NaN
+            without gradients. For an optimiser with ``maximize``, here and below $L$ is minus the loss it was given.
         attraction: What second order on a probe batch predicts at the foot of the perpendicular; ``None`` where nothing
             can be said: without a probe or an optimiser, on the mirror, if the tensors do not share one learning rate
             above zero, or if numbers are not finite.

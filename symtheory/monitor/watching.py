@@ -47,7 +47,7 @@ class SymmetryMonitor:
         every: Steps between two looks; default as the budget allows.
         budget: Largest share of the time for looking, if ``every`` is not given.
         probe: A batch for the predictions; without one they are left out.
-        csv_file: File to append readings to.
+        csv_file: File to append readings to; its folder is made.
         writer: Where scalars go, such as a ``SummaryWriter`` of TensorBoard.
 
     Attributes:
@@ -88,15 +88,10 @@ class SymmetryMonitor:
             if example_inputs is None:
                 raise SymtheoryError("example inputs or a report", "neither", "pass one batch of inputs")
             report = discover(self.model, example_inputs)
-        shapes = {n: tuple(p.shape) for n, p in self.model.named_parameters()}
+        report.require_model(self.model)
         self.families: tuple[Family, ...] = tuple(f for f in report.families if f.shapes and not f.no_mirror)
-        other = [n for f in self.families for n, s in f.shapes.items() if shapes.get(n) != tuple(s)]
-        if other or not self.families:
-            raise SymtheoryError(
-                "a report of this model with families that imply mirrors",
-                f"{'parameters ' + str(sorted(set(other))) if other else 'none'}",
-                "run discover on the model that is trained",
-            )
+        if not self.families:
+            raise SymtheoryError("families that imply mirrors", "none", "there is nothing to watch in this model")
         self.every, self.budget, self.probe, self.writer = every, budget, probe, writer
         self.readings: list[Reading] = []
         self.steps, self.seconds = 0, 0.0
@@ -163,7 +158,10 @@ class SymmetryMonitor:
         begin = perf_counter()
         trained = dict(self.model.named_parameters())
         params = {n: p.detach() for n, p in trained.items()}
-        grads = {n: p.grad.detach() for n, p in trained.items() if p.grad is not None}
+        groups = [] if optimizer is None else optimizer.param_groups
+        rising = {id(p) for group in groups if _sign(group) < 0 for p in group["params"]}
+        slopes = {n: p.grad.detach() for n, p in trained.items() if p.grad is not None}
+        grads = {n: -g if id(trained[n]) in rising else g for n, g in slopes.items()}
         found = [self._reading(f, params, grads, optimizer) for f in self.families]
         self.readings += found
         if self._file is not None:
@@ -185,22 +183,23 @@ class SymmetryMonitor:
         rates = self._rates(mirror, params, optimizer)
         if rates is None:
             return reading
-        bend = curvatures(self.model, params, mirror, self.probe)
+        sign, *rates = rates
+        bend = sign * curvatures(self.model, params, mirror, self.probe)
         return replace(reading, attraction=attraction(bend, *rates)) if bool(bend.isfinite().all()) else reading
 
-    def _rates(self, mirror: Mirror, params: Params, optimizer: Optimizer) -> tuple[float, float] | None:
-        """The learning rate of the tensors across a mirror, if they share one, and their mean decay along it."""
+    def _rates(self, mirror: Mirror, params: Params, optimizer: Optimizer) -> tuple[int, float, float] | None:
+        """Sign of the loss and learning rate of the tensors across a mirror, if they share both; mean decay there."""
         groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         trained = dict(self.model.named_parameters())
         across = mirror.project({n: params[n] for n in mirror.shapes})
         squares = {n: size**2 for n, t in across.items() if (size := float(t.double().norm())) > 0}
         found = [groups.get(id(trained[n])) for n in squares]
-        rates = {0.0 if group is None else float(group["lr"]) for group in found}
-        if len(rates) != 1 or not min(rates) > 0:
+        rates = {(1, 0.0) if group is None else (_sign(group), float(group["lr"])) for group in found}
+        if len(rates) != 1 or not (rate := rates.pop())[1] > 0:
             return None
         decays = [float(group.get("weight_decay", 0.0)) for group in found if group is not None]
         mean = sum(s * d for s, d in zip(squares.values(), decays, strict=True)) / sum(squares.values())
-        return rates.pop(), mean
+        return *rate, mean
 
     @property
     def share(self) -> float:
@@ -233,7 +232,12 @@ class SymmetryMonitor:
             )
             for r in self.last()
         ]  # fmt: skip
-        return Sheet(f"Mirrors after {self.steps} steps", COLUMNS, rows)
+        at = (
+            f"step {self.readings[-1].step} of {self.steps}"
+            if self.readings
+            else f"step {self.steps}, not looked at yet"
+        )
+        return Sheet(f"Mirrors at {at}", COLUMNS, rows)
 
     def __str__(self) -> str:
         return to_text([self._sheet], [])
@@ -246,10 +250,16 @@ class SymmetryMonitor:
 
 
 def _mended(path: Path) -> Path:
-    """The file without a last line that a killed run left unfinished."""
+    """The file without a last line that a killed run left unfinished, in a folder that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
         path.write_bytes(content[: content.rfind(b"\n") + 1])
     return path
+
+
+def _sign(group: dict[str, Any]) -> int:
+    """Sign of the loss that descent takes down: an optimiser with ``maximize`` descends on minus the loss."""
+    return -1 if group.get("maximize", False) else 1
 
 
 def plain(model: nn.Module) -> nn.Module:

@@ -48,14 +48,16 @@ def is_decoupled(optimizer: Optimizer) -> bool:
 class AnchoredDecay:
     r"""Decay of an optimiser's parameters towards fixed anchors, installed as hooks.
 
-    The anchors travel with ``optimizer.state_dict()``. They do not travel with ``copy.deepcopy`` or ``pickle`` of the
-    optimiser, because PyTorch drops hooks there: install them again on the copy.
+    The anchors travel with copies and pickles of the optimiser, and with ``optimizer.state_dict()``, as one more entry
+    of ``param_groups``. So an optimiser without anchors refuses such a checkpoint (PyTorch says that the number of
+    parameter groups differs); anchor it first, with any seed and any numbers: those of the checkpoint replace them.
 
     Args:
         optimizer: Its groups must have ``weight_decay=0``; this object does the decay.
         anchors: $\theta_0$, one tensor for every parameter in the order of the groups.
         gamma: $\gamma$, half of PyTorch's ``weight_decay``.
-        stretch: Diagonal of $D$ in the same order; ``None`` for $D = I$.
+        stretch: Diagonal of $D$ in the same order; ``None`` for $D = I$. For groups with decays of their own: multiples
+            of ``gamma``, and zeros for tensors that shall not decay.
         decoupled: Whether to shrink parameters instead of adding to gradients; default as the optimiser does.
 
     Raises:
@@ -84,7 +86,7 @@ class AnchoredDecay:
                 raise SymtheoryError(
                     "an optimiser with weight_decay=0",
                     f"weight_decay={group['weight_decay']}",
-                    "leave the decay to syre: gamma = weight_decay / 2",
+                    "leave the decay to syre: gamma = weight_decay / 2; AnchoredDecay(stretch=...) takes several",
                 )
         if any(
             isinstance(getattr(h, "__self__", None), AnchoredDecay)
@@ -101,6 +103,7 @@ class AnchoredDecay:
         )
         self.gamma = gamma
         self.decoupled = is_decoupled(optimizer) if decoupled is None else decoupled
+        optimizer.__dict__["__reduce_ex__"] = self._reduce  # PyTorch leaves hooks out of copies and pickles
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_state_dict_post_hook(self._write),
@@ -110,7 +113,7 @@ class AnchoredDecay:
     @property
     def anchors(self) -> list[Tensor]:
         r"""$\theta_0$ in the order of the optimiser's parameters."""
-        return [self._anchors[id(p)] for p in self._params]
+        return [self._at(p) for p in self._params]
 
     def penalty(self) -> float:
         r"""$\gamma\|\varphi-\theta_0\|_D^2$ now, for a log.
@@ -121,18 +124,26 @@ class AnchoredDecay:
         total = 0.0
         with torch.no_grad():
             for p in self._params:
-                total += float((self._pull(p) * (p - self._anchors[id(p)])).sum())
+                total += float((self._pull(p) * (p - self._at(p))).sum())
         return self.gamma * total
 
     def remove(self) -> None:
         """Take the hooks out of the optimiser."""
+        self._optimizer.__dict__.pop("__reduce_ex__", None)
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
 
     def _pull(self, p: Tensor) -> Tensor:
-        gap = p - self._anchors[id(p)]
-        return gap if self._stretch is None else gap.mul_(self._stretch[id(p)])
+        gap = p - self._at(p)
+        return gap if self._stretch is None else gap.mul_(self._stretch[id(p)].to(p))
+
+    def _at(self, p: Tensor) -> Tensor:
+        """The anchor of a parameter, which the model may have moved or cast since."""
+        anchor = self._anchors[id(p)]
+        if anchor.device != p.device or anchor.dtype != p.dtype:
+            anchor = self._anchors[id(p)] = anchor.to(p)
+        return anchor
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -166,7 +177,7 @@ class AnchoredDecay:
         factor = (
             2 * self.gamma * (1.0 if scaled is None else float(scaled)) * (-1 if group.get("maximize", False) else 1)
         )
-        anchors = [self._anchors[id(p)] for p in live]
+        anchors = [self._at(p) for p in live]
         if self._stretch is not None:
             pulls = [self._pull(p) for p in live]
             if self.decoupled:
@@ -183,24 +194,44 @@ class AnchoredDecay:
         """Without momentum it makes no difference whether the gradient or the parameter is changed."""
         return type(self._optimizer) is torch.optim.SGD and not group["momentum"] and not group["maximize"]
 
-    def _write(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-        del optimizer
+    def _content(self) -> dict[str, Any]:
+        """All but the optimiser, as the arguments that make this object."""
         stretch = None if self._stretch is None else [self._stretch[id(p)].clone() for p in self._params]
-        content = {"anchors": [a.clone() for a in self.anchors], "stretch": stretch}
-        return {**state, _KEY: {**content, "gamma": self.gamma, "decoupled": self.decoupled}}
+        anchors = [a.clone() for a in self.anchors]
+        return {"anchors": anchors, "gamma": self.gamma, "stretch": stretch, "decoupled": self.decoupled}
+
+    def _reduce(self, protocol: int) -> tuple[Any, ...]:
+        """What ``copy`` and ``pickle`` make a second optimiser of."""
+        del protocol
+        return _restored, (type(self._optimizer), self._optimizer.__getstate__(), self._content())
+
+    def _write(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        """One more group, because PyTorch ignores other entries of a checkpoint but not a wrong number of groups."""
+        del optimizer
+        groups = state["param_groups"]
+        return {**state, "param_groups": [*groups, {**groups[0], "params": [], _KEY: self._content()}]}
 
     def _read(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         del optimizer
-        if _KEY not in state:
+        *groups, last = state["param_groups"]
+        if _KEY not in last:
             raise SymtheoryError("a checkpoint with anchors", "a plain one", "load it before the optimiser is anchored")
-        saved = state[_KEY]
+        saved = last[_KEY]
         _require_shapes("saved anchors", saved["anchors"], self._params)
         self._anchors = {id(p): a.to(p).clone() for p, a in zip(self._params, saved["anchors"], strict=True)}
         self._stretch = None
         if saved["stretch"] is not None:
             self._stretch = {id(p): d.to(p).clone() for p, d in zip(self._params, saved["stretch"], strict=True)}
         self.gamma, self.decoupled = saved["gamma"], saved["decoupled"]
-        return {k: v for k, v in state.items() if k != _KEY}
+        return {**state, "param_groups": groups}
+
+
+def _restored(kind: type[Optimizer], state: dict[str, Any], content: dict[str, Any]) -> Optimizer:
+    """An optimiser with its anchors, from a copy or a pickle."""
+    optimizer = kind.__new__(kind)
+    optimizer.__setstate__(state)
+    AnchoredDecay(optimizer, **content)
+    return optimizer
 
 
 def _require_shapes(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor]) -> None:

@@ -20,7 +20,7 @@ from symtheory.engine.factoring import DIRECTION, SCALE, Factoring, Groups, cove
 from symtheory.errors import SymtheoryError
 from symtheory.spec.families import sign_flip
 from symtheory.spec.mirror import Mirror
-from symtheory.spec.params import Params, require_params, shapes_of
+from symtheory.spec.params import Params, require_model, require_params, shapes_of
 
 
 class DCS(nn.Module):
@@ -38,7 +38,8 @@ class DCS(nn.Module):
         imbalance: $\delta$, see :meth:`symtheory.engine.factoring.Factoring.split`.
 
     Raises:
-        SymtheoryError: If the mirror does not fit the model or touches frozen parameters, or alpha is negative.
+        SymtheoryError: If the model is no module with values, the mirror does not fit it or touches frozen parameters,
+            or alpha is negative.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class DCS(nn.Module):
         imbalance: float = 0.5,
     ) -> None:
         super().__init__()
+        require_model(model)
         if not alpha >= 0 or not imbalance >= 0:
             raise SymtheoryError(
                 "alpha >= 0 and imbalance >= 0", f"{alpha} and {imbalance}", "alpha is weight_decay / 2"
@@ -229,9 +231,16 @@ def sign_flip_all(model: nn.Module, names: list[str] | None = None) -> Mirror:
 
     Returns:
         The mirror.
+
+    Raises:
+        SymtheoryError: If there is no such model, or nothing in it is trained.
     """
+    require_model(model)
     own = dict(model.named_parameters())
-    return sign_flip(shapes_of(own), [n for n, p in own.items() if p.requires_grad] if names is None else names)
+    trained = [n for n, p in own.items() if p.requires_grad and p.numel()]
+    if not trained and names is None:
+        raise SymtheoryError("a model with trained parameters", "none", "thaw some, or give names")
+    return sign_flip(shapes_of(own), trained if names is None else names)
 
 
 def start_on_mirror(wrapped: DCS, imbalance: float = 0.5) -> DCS:

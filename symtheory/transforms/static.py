@@ -52,7 +52,7 @@ def static_bias(params: Mapping[str, Tensor], sigma0: float, seed: int, *, relat
     g = torch.Generator().manual_seed(seed)
     bias = {}
     for name, p in params.items():
-        fan_in = p.numel() // p.shape[0] if p.dim() > 1 else p.numel()
+        fan_in = p.numel() // max(p.shape[0], 1) if p.dim() > 1 else p.numel()
         scale = sigma0 / sqrt(max(fan_in, 1)) if relative else sigma0
         bias[name] = (scale * torch.randn(p.shape, generator=g, dtype=torch.float64)).to(p)
     return bias

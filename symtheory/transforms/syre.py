@@ -25,7 +25,7 @@ from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from symtheory.errors import SymtheoryError
-from symtheory.spec.params import Params
+from symtheory.spec.params import Params, require_model, require_values
 from symtheory.transforms.anchor import AnchoredDecay
 from symtheory.transforms.static import require_removal, static_bias, static_stretch
 
@@ -147,6 +147,7 @@ def syre(
         return _anchor(target, sigma0, gamma, seed, spread, relative)
     if not isinstance(target, nn.Module):
         raise SymtheoryError("a module or an optimiser", type(target).__name__, "pass the model or torch.optim.X")
+    require_model(target)
     model = copy.deepcopy(target)
     params = _trained(model, names)
     bias = static_bias(params, sigma0, seed, relative=relative)
@@ -163,6 +164,7 @@ def _anchor(
     optimizer: Optimizer, sigma0: float, gamma: float, seed: int, spread: float, relative: bool
 ) -> AnchoredDecay:
     params = {str(k): p.detach() for k, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    require_values(params)
     bias = static_bias(params, sigma0, seed, relative=relative)
     stretch = list(static_stretch(params, spread, seed).values()) if spread else None
     return AnchoredDecay(optimizer, list(bias.values()), gamma, stretch=stretch)

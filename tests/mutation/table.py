@@ -194,8 +194,8 @@ MUTANTS: tuple[Mutant, ...] = (
     # --- removal of reflections -------------------------------------------------------------------------------------
     Mutant(
         "transforms/anchor.py",
-        "gap = p - self._anchors[id(p)]",
-        "gap = p + self._anchors[id(p)]",
+        "gap = p - self._at(p)",
+        "gap = p + self._at(p)",
         "the anchored decay pulls to the wrong side, as printed",
         "tests/test_syre.py",
     ),

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from symtheory.discover.opaque import Opaque, export, first_line
 from symtheory.discover.rules_layout import name_of
 from symtheory.errors import SymtheoryError
-from symtheory.spec.params import require_model
+from symtheory.spec.models import require_model
 
 #: Arguments of a normalisation that training itself fills in: buffers that follow the units.
 STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "_native_batch_norm_legit_no_training": (3, 4)}

@@ -20,7 +20,8 @@ from symtheory.engine.factoring import DIRECTION, SCALE, Factoring, Groups, cove
 from symtheory.errors import SymtheoryError
 from symtheory.spec.families import sign_flip
 from symtheory.spec.mirror import Mirror
-from symtheory.spec.params import Params, require_model, require_params, shapes_of
+from symtheory.spec.models import require_model
+from symtheory.spec.params import Params, require_params, shapes_of
 
 
 class DCS(nn.Module):

@@ -25,7 +25,8 @@ from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from symtheory.errors import SymtheoryError
-from symtheory.spec.params import Params, require_model, require_values
+from symtheory.spec.models import require_model, require_values
+from symtheory.spec.params import Params
 from symtheory.transforms.anchor import AnchoredDecay
 from symtheory.transforms.static import require_removal, static_bias, static_stretch
 

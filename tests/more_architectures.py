@@ -255,6 +255,459 @@ class RadialBasis(nn.Module):
         return self.out(torch.exp(-self.log_beta.exp() * distances))
 
 
+class Maxout(nn.Module):
+    """The largest of two pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 8), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x).view(-1, 4, 2).amax(-1))
+
+
+class Highway(nn.Module):
+    """A gate between a layer and the identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.h, self.t, self.head = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        gate = torch.sigmoid(self.t(x))
+        return self.head(gate * torch.relu(self.h(x)) + (1 - gate) * x)
+
+
+class LoRA(nn.Module):
+    """A frozen layer with a trained update of low rank."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int = 2) -> None:
+        super().__init__()
+        self.base = nn.Linear(inputs, outputs).requires_grad_(False)
+        self.a, self.b = nn.Parameter(torch.randn(rank, inputs)), nn.Parameter(torch.randn(outputs, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + 0.5 * (x @ self.a.T @ self.b.T)
+
+
+class Albert(nn.Module):
+    """A factorised embedding, and one block used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.proj, self.ne = nn.Embedding(7, 4), nn.Linear(4, 6, bias=False), nn.LayerNorm(6)
+        self.qkv, self.o, self.n1 = nn.Linear(6, 18, bias=False), nn.Linear(6, 6), nn.LayerNorm(6)
+        self.up, self.down, self.n2 = nn.Linear(6, 5), nn.Linear(5, 6), nn.LayerNorm(6)
+        self.head = nn.Linear(6, 3)
+
+    def block(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q, k, v = self.qkv(x).view(b, t, 3, 2, 3).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, 6)
+        x = self.n1(x + self.o(y))
+        return self.n2(x + self.down(functional.gelu(self.up(x))))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.ne(self.proj(self.embed(ids)))
+        return self.head(self.block(self.block(x))[:, 0])
+
+
+class GraphConvolution(nn.Module):
+    """Two rounds of messages on a fixed graph."""
+
+    adjacency: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("adjacency", torch.tensor([[2.0, 1, 0, 1], [1, 2, 1, 0], [0, 1, 3, 1], [1, 0, 1, 1]]) / 4)
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.adjacency @ self.b(torch.relu(self.adjacency @ self.a(x)))
+
+
+class GraphAttention(nn.Module):
+    """Messages weighted by additive attention over neighbours."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([[1, 1, 0, 1], [1, 1, 1, 0], [0, 1, 1, 1], [1, 0, 1, 1]]) == 0)
+        self.source, self.target = nn.Parameter(torch.randn(5)), nn.Parameter(torch.randn(5))
+        self.w, self.out = nn.Linear(3, 5, bias=False), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.w(x)
+        scores = functional.leaky_relu((h @ self.source)[:, :, None] + (h @ self.target)[:, None, :], 0.2)
+        weights = torch.softmax(scores.masked_fill(self.mask, float("-inf")), -1)
+        return self.out(torch.relu(weights @ h))
+
+
+class Generator(nn.Module):
+    """From a code to an image, by transposed convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 16)
+        self.up1, self.n = nn.ConvTranspose2d(4, 5, 2, 2), nn.BatchNorm2d(5)
+        self.up2 = nn.ConvTranspose2d(5, 2, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.fc(x)).view(-1, 4, 2, 2)
+        return torch.tanh(self.up2(torch.relu(self.n(self.up1(h)))))
+
+
+class BothWays(nn.Module):
+    """Two layers of LSTM in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(2, 3, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0])
+
+
+class GRUByHand(nn.Module):
+    """Gates as linear layers on the joined input and state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wz, self.wr, self.wn, self.head = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(x.shape[0], 4)
+        for step in x.unbind(1):
+            joined = torch.cat([step, h], -1)
+            z, r = torch.sigmoid(self.wz(joined)), torch.sigmoid(self.wr(joined))
+            h = (1 - z) * h + z * torch.tanh(self.wn(torch.cat([step, r * h], -1)))
+        return self.head(h)
+
+
+class CellLoop(nn.Module):
+    """PyTorch's GRU cell in a loop, from a learned state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(4))
+        self.cell, self.head = nn.GRUCell(2, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.start.expand(x.shape[0], -1)
+        for step in x.unbind(1):
+            h = self.cell(step, h)
+        return self.head(h)
+
+
+class Mamba(nn.Module):
+    """A gated selective scan, written as a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a_log, self.d = nn.Parameter(torch.rand(4, 3)), nn.Parameter(torch.ones(4))
+        self.inner = nn.Linear(3, 8, bias=False)
+        self.conv = nn.Conv1d(4, 4, 2, padding=1, groups=4)
+        self.dt_low, self.dt = nn.Linear(4, 2, bias=False), nn.Linear(2, 4)
+        self.write, self.read = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
+        self.out = nn.Linear(4, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        t = x.shape[1]
+        u, z = self.inner(x).chunk(2, -1)
+        u = functional.silu(self.conv(u.transpose(1, 2))[..., :t].transpose(1, 2))
+        delta = functional.softplus(self.dt(self.dt_low(u)))
+        write, read = self.write(u), self.read(u)
+        decay = torch.exp(delta[..., None] * -torch.exp(self.a_log))
+        h, ys = x.new_zeros(x.shape[0], 4, 3), []
+        for i in range(t):
+            h = decay[:, i] * h + (delta[:, i] * u[:, i])[..., None] * write[:, i, None, :]
+            ys.append((h * read[:, i, None, :]).sum(-1))
+        return self.out((torch.stack(ys, 1) + self.d * u) * functional.silu(z))
+
+
+class NTK(nn.Module):
+    """Standard normal weights, scaled in the forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1, self.w2, self.w3 = (nn.Parameter(torch.randn(s)) for s in ((5, 3), (4, 5), (2, 4)))
+        self.b1 = nn.Parameter(torch.randn(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(x @ self.w1.T / math.sqrt(3) + 0.1 * self.b1)
+        return torch.tanh(h @ self.w2.T / math.sqrt(5)) @ self.w3.T / math.sqrt(4)
+
+
+class TwinCritics(nn.Module):
+    """The smaller of two values, from a shared trunk (TD3, SAC)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(3, 4)
+        self.q1 = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1))
+        self.q2 = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.trunk(x))
+        return torch.minimum(self.q1(h), self.q2(h))
+
+
+class Duelling(nn.Module):
+    """Value plus centred advantages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(3, 5)
+        self.value = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
+        self.advantage = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.trunk(x))
+        a = self.advantage(h)
+        return self.value(h) + a - a.mean(-1, keepdim=True)
+
+
+class Coupling(nn.Module):
+    """Two affine coupling layers of a normalising flow; returns the image and the log-determinant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 4)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = x.chunk(2, -1)
+        total = x.new_zeros(x.shape[0])
+        for net in self.nets:
+            s, t = net(a).chunk(2, -1)
+            s = torch.tanh(s)
+            a, b, total = b * s.exp() + t, a, total + s.sum(-1)
+        return torch.cat([a, b], -1), total
+
+
+class MixtureDensity(nn.Module):
+    """Log-likelihood of a mixture of Gaussians."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(2, 5)
+        self.pi, self.mu, self.log_sigma = nn.Linear(5, 3), nn.Linear(5, 3), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.a(x[:, :2]))
+        log_sigma = self.log_sigma(h)
+        z = (x[:, 2:] - self.mu(h)) * torch.exp(-log_sigma)
+        return torch.logsumexp(torch.log_softmax(self.pi(h), -1) - 0.5 * z * z - log_sigma, -1)
+
+
+class Codebook(nn.Module):
+    """The nearest vector of a codebook, straight through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.codes, self.dec = nn.Linear(3, 4), nn.Embedding(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enc(x)
+        distances = (z[:, None, :] - self.codes.weight).pow(2).sum(-1)
+        q = self.codes(distances.argmin(-1))
+        return self.dec(z + (q - z).detach())
+
+
+class Contrastive(nn.Module):
+    """Two towers, normalised, with a temperature (CLIP)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.image = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 4, bias=False))
+        self.text = nn.Linear(2, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = functional.normalize(self.image(x[:, :3]), dim=-1)
+        b = functional.normalize(self.text(x[:, 3:]), dim=-1)
+        return self.log_scale.exp() * a @ b.T
+
+
+class TwoTowers(nn.Module):
+    """Matrix factorisation with offsets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(7, 4), nn.Embedding(7, 4)
+        self.user_offset, self.item_offset = nn.Embedding(7, 1), nn.Embedding(7, 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        u, i = ids.unbind(-1)
+        return (self.user(u) * self.item(i)).sum(-1) + (self.user_offset(u) + self.item_offset(i)).squeeze(-1)
+
+
+class CosineClassifier(nn.Module):
+    """Directions of classes against directions of features (CosFace)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Parameter(torch.randn(3, 4))
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.b(torch.relu(self.a(x)))
+        return 16.0 * functional.linear(functional.normalize(h), functional.normalize(self.classes))
+
+
+class GatedPooling(nn.Module):
+    """Multiple instances, pooled by gated attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.v, self.u = nn.Linear(3, 6), nn.Linear(6, 5), nn.Linear(6, 5)
+        self.w, self.out = nn.Linear(5, 1, bias=False), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.embed(x))
+        weights = torch.softmax(self.w(torch.tanh(self.v(h)) * torch.sigmoid(self.u(h))), 1)
+        return self.out((weights * h).sum(1))
+
+
+class LinearAttention(nn.Module):
+    """Attention with the feature map elu + 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(*s, bias=False) for s in ((3, 6), (3, 6), (3, 6), (6, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q, k, v = (f(x).view(b, t, 2, 3) for f in (self.q, self.k, self.v))
+        q, k = functional.elu(q) + 1, functional.elu(k) + 1
+        y = torch.einsum("bthd,bhde->bthe", q, torch.einsum("bshd,bshe->bhde", k, v))
+        y = y / torch.einsum("bthd,bhd->bth", q, k.sum(1))[..., None]
+        return self.o(y.reshape(b, t, 6))
+
+
+class NeuralODE(nn.Module):
+    """Four Euler steps with one field."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.l1, self.l2, self.head = nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for _ in range(4):
+            h = h + 0.25 * self.l2(torch.tanh(self.l1(h)))
+        return self.head(h)
+
+
+class Powers(nn.Module):
+    """Squares, then squared ReLUs, then cosines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = nn.Linear(3, 5), nn.Linear(5, 4), nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.d(torch.cos(self.c(torch.relu(self.b(self.a(x).pow(2))).square())))
+
+
+class ConcatenatedReLU(nn.Module):
+    """Both parts of every unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.a(x)
+        return self.b(torch.cat([torch.relu(h), torch.relu(-h)], -1))
+
+
+class QKNorm(nn.Module):
+    """Attention with normalised queries and keys; the heads share their gains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(*s, bias=False) for s in ((5, 6), (5, 6), (5, 6), (6, 2)))
+        self.qn, self.kn = RMSNorm(3), RMSNorm(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q, k, v = (f(x).view(b, t, 2, 3).transpose(1, 2) for f in (self.q, self.k, self.v))
+        y = functional.scaled_dot_product_attention(self.qn(q), self.kn(k), v)
+        return self.o(y.transpose(1, 2).reshape(b, t, 6))
+
+
+class TopK(nn.Module):
+    """A sparse mixture: the two best experts of four."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(3, 4, bias=False)
+        self.w1, self.w2 = nn.Parameter(torch.randn(4, 3, 5)), nn.Parameter(torch.randn(4, 5, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.gate(x)
+        values, places = scores.topk(2, dim=-1)
+        weights = torch.zeros_like(scores).scatter(-1, places, torch.softmax(values, -1))
+        y = torch.einsum("ebh,eho->beo", torch.relu(torch.einsum("bi,eih->ebh", x, self.w1)), self.w2)
+        return (weights[..., None] * y).sum(1)
+
+
+class DiffusionBlock(nn.Module):
+    """A time embedding added to the channels, then group normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time, self.stem = nn.Linear(3, 4), nn.Conv2d(2, 4, 3, padding=1)
+        self.n, self.out = nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        t = x[:, 2].mean((1, 2))
+        added = self.time(functional.silu(torch.stack([t.sin(), t.cos(), t], -1)))
+        h = self.stem(x[:, :2]) + added[:, :, None, None]
+        return self.out(functional.silu(self.n(h)))
+
+
+class FactorisationMachine(nn.Module):
+    """All products of two inputs, weighted by products of latent vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v, self.linear = nn.Parameter(torch.randn(3, 4)), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = (x @ self.v).pow(2) - x.pow(2) @ self.v.pow(2)
+        return self.linear(x) + 0.5 * pairs.sum(-1, keepdim=True)
+
+
+class FourierOperator(nn.Module):
+    """One layer of a Fourier neural operator on a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectral = nn.Parameter(torch.randn(4, 5, 3, 2))
+        self.lift, self.skip, self.head = nn.Linear(1, 4), nn.Linear(4, 5), nn.Linear(5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.lift(x)
+        modes = torch.einsum("bmi,iom->bmo", torch.fft.rfft(u, dim=1)[:, :3], torch.view_as_complex(self.spectral))
+        return self.head(functional.gelu(torch.fft.irfft(modes, n=x.shape[1], dim=1) + self.skip(u)))
+
+
+class SoftmaxEnergy(nn.Module):
+    """Logits over a temperature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(()))
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.b(torch.tanh(self.a(x))) / self.temperature, -1)
+
+
 MORE: dict[str, Case] = {
     "inverted_residual": Case(
         InvertedResidual,
@@ -446,6 +899,394 @@ MORE: dict[str, Case] = {
         """
         rotation | O(4) | centres[1] embed.weight[0] embed.bias[0]
         permutation | S(5) | centres[0] log_beta[0] out.weight[1]
+    """,
+    ),
+    "maxout": Case(
+        Maxout,
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        permutation | S(2)^4 | a.weight[0] a.bias[0]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "highway": Case(
+        Highway,
+        (4, 3),
+        """
+        permutation | S(5) | stem.weight[0] stem.bias[0] h.weight[0,1] h.bias[0] t.weight[0,1] t.bias[0] head.weight[1]
+        positive rescaling | (R>0)^5 | stem.weight[0] stem.bias[0] h.weight[0,1] h.bias[0] t.weight[1] head.weight[1]
+    """,
+    ),
+    "gated_linear_unit": Case(
+        lambda: nn.Sequential(nn.Linear(3, 10), nn.GLU(), nn.Linear(5, 2)),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 2.weight[1]
+        rescaling | (R*)^5 | 0.weight[0] 0.bias[0] 2.weight[1]
+    """,
+    ),
+    "spectral_norm": Case(
+        lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(3, 5)), nn.ReLU(), nn.Linear(5, 2)),
+        (4, 3),
+        """
+        permutation | S(5) | 0.bias[0] 0.parametrizations.weight.original[0] 2.weight[1]
+            0.parametrizations.weight.0._u[0]
+        positive rescaling | (R>0)^5 | 0.bias[0] 0.parametrizations.weight.original[0] 2.weight[1]
+            0.parametrizations.weight.0._u[0]
+        scale invariance | R>0 | 0.parametrizations.weight.original[]
+        sign flip | Z2 | 0.parametrizations.weight.original[]
+    """,
+    ),
+    "lora": Case(
+        lambda: nn.Sequential(LoRA(3, 5), nn.ReLU(), LoRA(5, 2)),
+        (4, 3),
+        """
+        double rotation | GL(2) | 0.a[0] 0.b[1]
+        double rotation | GL(2) | 2.a[0] 2.b[1]
+    """,
+    ),
+    "low_rank": Case(
+        lambda: nn.Sequential(
+            nn.Linear(3, 2, bias=False), nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 3, bias=False), nn.Linear(3, 4)
+        ),
+        (4, 3),
+        """
+        double rotation | GL(2) | 0.weight[0] 1.weight[1]
+        double rotation | GL(3) | 3.weight[0] 4.weight[1]
+        permutation | S(5) | 1.weight[0] 1.bias[0] 3.weight[1]
+        positive rescaling | (R>0)^5 | 1.weight[0] 1.bias[0] 3.weight[1]
+    """,
+    ),
+    "albert": Case(
+        Albert,
+        (2, 4),
+        """
+        double rotation | GL(4) | embed.weight[1] proj.weight[1]
+        permutation | S(6) | proj.weight[0] ne.weight[0] ne.bias[0] qkv.weight[1] o.weight[0] o.bias[0] n1.weight[0]
+            n1.bias[0] up.weight[1] down.weight[0] down.bias[0] n2.weight[0] n2.bias[0] head.weight[1]
+        double rotation | GL(3)^2 | qkv.weight[0]
+        double rotation | GL(3)^2 | qkv.weight[0] o.weight[1]
+        permutation | S(2) | qkv.weight[0] o.weight[1]
+        permutation | S(5) | up.weight[0] up.bias[0] down.weight[1]
+        sign flip | Z2 | proj.weight[] ne.weight[]
+        sign flip | Z2 | ne.weight[] ne.bias[] o.bias[] n1.weight[] n2.weight[] n2.bias[] head.weight[]
+        sign flip | Z2 | n1.weight[] n1.bias[] up.weight[] down.weight[] down.bias[] n2.weight[]
+    """,
+        integers=7,
+    ),
+    "graph_convolution": Case(
+        GraphConvolution,
+        (2, 4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "graph_attention": Case(
+        GraphAttention,
+        (2, 4, 3),
+        """
+        permutation | S(5) | source[0] target[0] w.weight[0] out.weight[1]
+        positive rescaling | (R>0)^5 | source[0] target[0] w.weight[0] out.weight[1]
+    """,
+    ),
+    "generator": Case(
+        Generator,
+        (4, 3),
+        """
+        permutation | S(4) | fc.weight[0] fc.bias[0] up1.weight[0]
+        positive rescaling | (R>0)^4 | fc.weight[0] fc.bias[0] up1.weight[0]
+        permutation | S(5) | up1.weight[1] up1.bias[0] n.weight[0] n.bias[0] up2.weight[0] n.running_mean[0]
+            n.running_var[0]
+        rescaling | (R*)^5 | up1.weight[1] up1.bias[0] n.weight[0] n.running_mean[0]
+        positive rescaling | (R>0)^5 | n.weight[0] n.bias[0] up2.weight[0]
+    """,
+    ),
+    "pixel_shuffle": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 16, 3, padding=1), nn.PixelShuffle(2), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1)
+        ),
+        (2, 2, 4, 4),
+        """
+        permutation | S(4) | 0.weight[0] 0.bias[0] 3.weight[1]
+        positive rescaling | (R>0)^4 | 0.weight[0] 0.bias[0] 3.weight[1]
+    """,
+    ),
+    "local_response": Case(
+        lambda: nn.Sequential(nn.Conv2d(2, 5, 1), nn.Tanh(), nn.LocalResponseNorm(3), nn.Conv2d(5, 2, 1)),
+        (2, 2, 4, 4),
+        """
+        sign flip | Z2^5 | 0.weight[0] 0.bias[0] 3.weight[1]
+    """,
+    ),
+    "instance_norm": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, bias=False), nn.InstanceNorm2d(4, affine=True), nn.ReLU(), nn.Conv2d(4, 2, 1)
+        ),
+        (2, 2, 5, 5),
+        """
+        permutation | S(4) | 0.weight[0] 1.weight[0] 1.bias[0] 3.weight[1]
+        sign flip | Z2^4 | 0.weight[0] 1.weight[0]
+        positive rescaling | (R>0)^4 | 1.weight[0] 1.bias[0] 3.weight[1]
+    """,
+    ),
+    "layer_norm_mlp": Case(
+        lambda: nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, 2)),
+        (4, 3),
+        """
+        permutation | S(5) | 0.weight[0] 0.bias[0] 1.weight[0] 1.bias[0] 3.weight[1]
+        sign flip | Z2 | 0.weight[] 0.bias[] 1.weight[]
+        positive rescaling | (R>0)^5 | 1.weight[0] 1.bias[0] 3.weight[1]
+    """,
+    ),
+    "lstm_both_ways": Case(
+        BothWays,
+        (2, 4, 2),
+        """
+        permutation | S(3) | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            rnn.weight_ih_l1[1] rnn.weight_ih_l1_reverse[1]
+        permutation | S(3) | rnn.weight_ih_l0_reverse[0] rnn.weight_hh_l0_reverse[0,1] rnn.bias_ih_l0_reverse[0]
+            rnn.bias_hh_l0_reverse[0] rnn.weight_ih_l1[1] rnn.weight_ih_l1_reverse[1]
+        permutation | S(3) | rnn.weight_ih_l1[0] rnn.weight_hh_l1[0,1] rnn.bias_ih_l1[0] rnn.bias_hh_l1[0]
+            head.weight[1]
+        permutation | S(3) | rnn.weight_ih_l1_reverse[0] rnn.weight_hh_l1_reverse[0,1] rnn.bias_ih_l1_reverse[0]
+            rnn.bias_hh_l1_reverse[0] head.weight[1]
+        sign flip | Z2^3 | rnn.weight_ih_l0[0] rnn.weight_hh_l0[0,1] rnn.bias_ih_l0[0] rnn.bias_hh_l0[0]
+            rnn.weight_ih_l1[1] rnn.weight_ih_l1_reverse[1]
+        sign flip | Z2^3 | rnn.weight_ih_l0_reverse[0] rnn.weight_hh_l0_reverse[0,1] rnn.bias_ih_l0_reverse[0]
+            rnn.bias_hh_l0_reverse[0] rnn.weight_ih_l1[1] rnn.weight_ih_l1_reverse[1]
+        sign flip | Z2^3 | rnn.weight_ih_l1[0] rnn.weight_hh_l1[0,1] rnn.bias_ih_l1[0] rnn.bias_hh_l1[0]
+            head.weight[1]
+        sign flip | Z2^3 | rnn.weight_ih_l1_reverse[0] rnn.weight_hh_l1_reverse[0,1] rnn.bias_ih_l1_reverse[0]
+            rnn.bias_hh_l1_reverse[0] head.weight[1]
+    """,
+    ),
+    "gru_by_hand": Case(
+        GRUByHand,
+        (2, 3, 2),
+        """
+        permutation | S(4) | wz.weight[0,1] wz.bias[0] wr.weight[0,1] wr.bias[0] wn.weight[0,1] wn.bias[0]
+            head.weight[1]
+        sign flip | Z2^4 | wz.weight[1] wr.weight[1] wn.weight[0,1] wn.bias[0] head.weight[1]
+    """,
+    ),
+    "cell_loop": Case(
+        CellLoop,
+        (2, 3, 2),
+        """
+        permutation | S(4) | start[0] cell.weight_ih[0] cell.weight_hh[0,1] cell.bias_ih[0] cell.bias_hh[0]
+            head.weight[1]
+        sign flip | Z2^4 | start[0] cell.weight_ih[0] cell.weight_hh[0,1] cell.bias_ih[0] cell.bias_hh[0]
+            head.weight[1]
+    """,
+    ),
+    "mamba": Case(
+        Mamba,
+        (2, 4, 3),
+        """
+        permutation | S(4) | a_log[0] d[0] inner.weight[0] conv.weight[0] conv.bias[0] dt_low.weight[1] dt.weight[0]
+            dt.bias[0] write.weight[1] read.weight[1] out.weight[1]
+        permutation | S(3) | a_log[1] write.weight[0] read.weight[0]
+        rescaling | (R*)^3 | write.weight[0] read.weight[0]
+        double rotation | GL(2) | dt_low.weight[0] dt.weight[1]
+    """,
+    ),
+    "ntk": Case(
+        NTK,
+        (4, 3),
+        """
+        permutation | S(5) | w1[0] w2[1] b1[0]
+        permutation | S(4) | w2[0] w3[1]
+        positive rescaling | (R>0)^5 | w1[0] w2[1] b1[0]
+        sign flip | Z2^4 | w2[0] w3[1]
+    """,
+    ),
+    "twin_critics": Case(
+        TwinCritics,
+        (4, 3),
+        """
+        permutation | S(4) | trunk.weight[0] trunk.bias[0] q1.0.weight[1] q2.0.weight[1]
+        positive rescaling | (R>0)^4 | trunk.weight[0] trunk.bias[0] q1.0.weight[1] q2.0.weight[1]
+        permutation | S(5) | q1.0.weight[0] q1.0.bias[0] q1.2.weight[1]
+        permutation | S(5) | q2.0.weight[0] q2.0.bias[0] q2.2.weight[1]
+        positive rescaling | (R>0)^5 | q1.0.weight[0] q1.0.bias[0] q1.2.weight[1]
+        positive rescaling | (R>0)^5 | q2.0.weight[0] q2.0.bias[0] q2.2.weight[1]
+        permutation | S(2) | q1.0.weight[] q1.0.bias[] q1.2.weight[] q1.2.bias[] q2.0.weight[] q2.0.bias[]
+            q2.2.weight[] q2.2.bias[]
+    """,
+    ),
+    "duelling": Case(
+        Duelling,
+        (4, 3),
+        """
+        permutation | S(5) | trunk.weight[0] trunk.bias[0] value.0.weight[1] advantage.0.weight[1]
+        positive rescaling | (R>0)^5 | trunk.weight[0] trunk.bias[0] value.0.weight[1] advantage.0.weight[1]
+        permutation | S(4) | value.0.weight[0] value.0.bias[0] value.2.weight[1]
+        permutation | S(4) | advantage.0.weight[0] advantage.0.bias[0] advantage.2.weight[1]
+        positive rescaling | (R>0)^4 | value.0.weight[0] value.0.bias[0] value.2.weight[1]
+        positive rescaling | (R>0)^4 | advantage.0.weight[0] advantage.0.bias[0] advantage.2.weight[1]
+    """,
+    ),
+    "coupling": Case(
+        Coupling,
+        (4, 4),
+        """
+        permutation | S(5) | nets.0.0.weight[0] nets.0.0.bias[0] nets.0.2.weight[1]
+        permutation | S(5) | nets.1.0.weight[0] nets.1.0.bias[0] nets.1.2.weight[1]
+        positive rescaling | (R>0)^5 | nets.0.0.weight[0] nets.0.0.bias[0] nets.0.2.weight[1]
+        positive rescaling | (R>0)^5 | nets.1.0.weight[0] nets.1.0.bias[0] nets.1.2.weight[1]
+    """,
+    ),
+    "mixture_density": Case(
+        MixtureDensity,
+        (4, 3),
+        """
+        permutation | S(3) | pi.weight[0] pi.bias[0] mu.weight[0] mu.bias[0] log_sigma.weight[0] log_sigma.bias[0]
+        permutation | S(5) | a.weight[0] a.bias[0] pi.weight[1] mu.weight[1] log_sigma.weight[1]
+        sign flip | Z2^5 | a.weight[0] a.bias[0] pi.weight[1] mu.weight[1] log_sigma.weight[1]
+    """,
+    ),
+    "codebook": Case(
+        Codebook,
+        (4, 3),
+        """
+        permutation | S(6) | codes.weight[0]
+        rotation | O(4) | enc.weight[0] enc.bias[0] codes.weight[1] dec.weight[1]
+        rescaling | R* | enc.weight[] enc.bias[] codes.weight[] dec.weight[]
+    """,
+    ),
+    "contrastive": Case(
+        Contrastive,
+        (4, 5),
+        """
+        rotation | O(4) | image.2.weight[0] text.weight[0] text.bias[0]
+        scale invariance | R>0 | image.2.weight[]
+        scale invariance | R>0 | text.weight[] text.bias[]
+        permutation | S(5) | image.0.weight[0] image.0.bias[0] image.2.weight[1]
+    """,
+    ),
+    "two_towers": Case(
+        TwoTowers,
+        (4, 2),
+        """
+        double rotation | GL(4) | user.weight[1] item.weight[1]
+    """,
+        integers=7,
+    ),
+    "cosine_classifier": Case(
+        CosineClassifier,
+        (4, 3),
+        """
+        rotation | O(4) | classes[1] b.weight[0] b.bias[0]
+        scale invariance | (R>0)^3 | classes[0]
+        scale invariance | R>0 | b.weight[] b.bias[]
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "gated_pooling": Case(
+        GatedPooling,
+        (2, 4, 3),
+        """
+        permutation | S(6) | embed.weight[0] embed.bias[0] v.weight[1] u.weight[1] out.weight[1]
+        positive rescaling | (R>0)^6 | embed.weight[0] embed.bias[0] v.weight[1] u.weight[1] out.weight[1]
+        permutation | S(5) | v.weight[0] v.bias[0] u.weight[0] u.bias[0] w.weight[1]
+        sign flip | Z2^5 | v.weight[0] v.bias[0] w.weight[1]
+    """,
+    ),
+    "linear_attention": Case(
+        LinearAttention,
+        (2, 4, 3),
+        """
+        permutation | S(2) | q.weight[0] k.weight[0] v.weight[0] o.weight[1]
+        permutation | S(3)^2 | q.weight[0] k.weight[0]
+        double rotation | GL(3)^2 | v.weight[0] o.weight[1]
+    """,
+    ),
+    "neural_ode": Case(
+        NeuralODE,
+        (4, 3),
+        """
+        double rotation | GL(4) | stem.weight[0] stem.bias[0] l1.weight[1] l2.weight[0] l2.bias[0] head.weight[1]
+        permutation | S(5) | l1.weight[0] l1.bias[0] l2.weight[1]
+        sign flip | Z2^5 | l1.weight[0] l1.bias[0] l2.weight[1]
+    """,
+    ),
+    "powers": Case(
+        Powers,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        sign flip | Z2^5 | a.weight[0] a.bias[0]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+        permutation | S(4) | b.weight[0] b.bias[0] c.weight[1]
+        positive rescaling | (R>0)^4 | b.weight[0] b.bias[0] c.weight[1]
+        permutation | S(3) | c.weight[0] c.bias[0] d.weight[1]
+        sign flip | Z2^3 | c.weight[0] c.bias[0]
+    """,
+    ),
+    "concatenated_relu": Case(
+        ConcatenatedReLU,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "qk_norm": Case(
+        QKNorm,
+        (2, 4, 5),
+        """
+        permutation | S(2) | q.weight[0] k.weight[0] v.weight[0] o.weight[1]
+        double rotation | GL(3)^2 | v.weight[0] o.weight[1]
+        permutation | S(3) | q.weight[0] k.weight[0] qn.weight[0] kn.weight[0]
+        rescaling | (R*)^3 | qn.weight[0] kn.weight[0]
+        sign flip | Z2^6 | q.weight[0] k.weight[0]
+        sign flip | Z2^3 | q.weight[0] qn.weight[0]
+    """,
+    ),
+    "top_k_experts": Case(
+        TopK,
+        (4, 3),
+        """
+        permutation | S(4) | w1[0] w2[0] gate.weight[0]
+        permutation | S(5)^4 | w1[2] w2[1]
+        positive rescaling | (R>0)^20 | w1[0,2] w2[0,1]
+    """,
+    ),
+    "diffusion_block": Case(
+        DiffusionBlock,
+        (2, 3, 4, 4),
+        """
+        permutation | S(2) | time.weight[0] time.bias[0] stem.weight[0] stem.bias[0] n.weight[0] n.bias[0] out.weight[1]
+        permutation | S(2)^2 | time.weight[0] time.bias[0] stem.weight[0] stem.bias[0] n.weight[0] n.bias[0]
+            out.weight[1]
+        sign flip | Z2^2 | time.weight[0] time.bias[0] stem.weight[0] stem.bias[0] n.weight[0]
+    """,
+    ),
+    "factorisation_machine": Case(
+        FactorisationMachine,
+        (4, 3),
+        """
+        rotation | O(4) | v[1]
+    """,
+    ),
+    "fourier_operator": Case(
+        FourierOperator,
+        (2, 6, 1),
+        """
+        double rotation | GL(4) | spectral[0] lift.weight[0] lift.bias[0] skip.weight[1]
+        permutation | S(5) | spectral[1] skip.weight[0] skip.bias[0] head.weight[1]
+    """,
+    ),
+    "softmax_energy": Case(
+        SoftmaxEnergy,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        sign flip | Z2^5 | a.weight[0] a.bias[0] b.weight[1]
+        rescaling | R* | temperature[] b.weight[] b.bias[]
     """,
     ),
 }

@@ -197,18 +197,23 @@ class Candidates:
             (place,) = places
             pairs[name, place, int(c)].add(key[place])
         count = prod(a.size for a in atoms)
+        order = {a: k for k, a in enumerate(sorted(atoms, key=lambda a: str(a.key)))}
         roles: dict[str, list] = defaultdict(list)
         for (name, place, _), keys in sorted(pairs.items()):
             terms = [layout(self.analysis.values[name].axes[place])[k] for k in sorted(keys)]
-            if len(terms) != 2 or terms[0][0] != terms[1][0] or set(terms[0][0]) != atoms:
+            if len(terms) != 2 or terms[0][0] != terms[1][0] or not atoms <= set(terms[0][0]):
                 return
-            units = (Space(("planes", name), count), Space(("pair", name), 2))
-            index = np.stack([i.reshape(-1) for _, i in terms], axis=-1)
+            # what numbers the planes goes first; the rest, such as queries that share a key, has the same angles
+            own = terms[0][0]
+            front = sorted(range(len(own)), key=lambda d: (own[d] not in atoms, order.get(own[d], 0)))
+            index = np.stack([i.transpose(front).reshape(count, -1) for _, i in terms], axis=-1)
+            rest = Space(("rest", name), index.shape[1])
+            units = (Space(("planes", name), count), rest, Space(("pair", name), 2))
             shape = self.trace.tensors[name].shape
             axes = [((Space(("all", name, k), n),), np.arange(n)) for k, n in enumerate(shape)]
             axes[place] = (units, index)  # type: ignore[call-overload]
             block = Block(name, tuple(axes), whole=False)
-            roles[name].append((block, (Role((place + 1,), (place,)),)))
+            roles[name].append((block, (Role((place + 2,), (place,)),)))
         plane = Space(("plane",), 2)
         fibre = (Space(("planes",), count),)
         yield Candidate(self._family(PLANAR, (plane,), fibre, roles), (), (PLANAR, atoms), guess=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any
 
 from torch.fx import Node
@@ -11,21 +10,7 @@ from torch.fx import Node
 from symtheory.discover.rules import Stack, Step, generic, homogeneous, odd, rule
 from symtheory.discover.rules_layers import linear
 from symtheory.discover.rules_layout import name_of
-from symtheory.discover.spaces import layout
 from symtheory.discover.values import Value
-
-
-def _state(step: Step, key: Hashable, size: int) -> Value:
-    """A hidden state with a scale to be found."""
-    a = step.algebra
-    space = a.spaces.atom((step.key, key), size)
-    forms = {}
-    if a.final:
-        for b in Value((space,)).blocks():
-            atoms = layout(space)[b[0]][0]
-            v = a.scales.variable(atoms)
-            forms[b] = {(v, (0,) * len(atoms)): Fraction(1)}
-    return a.value([space], forms)
 
 
 def lstm_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]) -> list[Value]:
@@ -85,7 +70,7 @@ def recurrent(step: Step, x: Value, initial: Any, weights: Sequence[Value], *arg
             k = layer * (2 if bidirectional else 1) + direction
             own = weights[per * k : per * (k + 1)]
             size = own[1].axes[1].size
-            state = [_state(step, ("state", k, j), size) for j in range(2 if name == "lstm" else 1)]
+            state = [a.zeros((step.key, "state", k, j), [size]) for j in range(2 if name == "lstm" else 1)]
             for j, (v, node) in enumerate(zip(starts, nodes, strict=True)):
                 if not (isinstance(node, Node) and name_of(node) in {"zeros", "zeros_like", "new_zeros"}):
                     a.spaces.pin(v.axes[-1], "a given initial state")

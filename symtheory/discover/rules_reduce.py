@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symtheory.discover.rules import Step, axis, extremum, generic, power, rule
+from symtheory.discover.rules_layout import name_of
 from symtheory.discover.spaces import ENTRYWISE, FIXES_ONES, atoms_of
 from symtheory.discover.values import Algebra, Value
 
@@ -131,11 +132,18 @@ def along(step: Step, x: Value, dim: int, **_: Any) -> Value:
 
 
 # -- new tensors ---------------------------------------------------------------------------------------------------
-@rule("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "empty",
-      "scalar_tensor")  # fmt: skip
-def filled(step: Step, *_: Any, **__: Any) -> Value:
+@rule("ones", "full", "ones_like", "full_like", "new_ones", "new_full", "empty", "scalar_tensor")
+def filled(step: Step, *args: Any, **_: Any) -> Value:
     """The same number everywhere."""
+    if "full" in name_of(step.node) and args[-1] == 0:
+        return nothing(step)
     return step.algebra.constant(step.key, step.shape, [False] * len(step.shape), "")
+
+
+@rule("zeros", "zeros_like", "new_zeros")
+def nothing(step: Step, *_: Any, **__: Any) -> Value:
+    """Zeros, which every scale and every mixing leave alone."""
+    return step.algebra.zeros(step.key, step.shape)
 
 
 @rule("arange", "linspace", "eye", "tril_indices", "triu_indices")

@@ -74,17 +74,9 @@ class Algebra:
                 atom.context = others if atom.context is None else atom.context & others
         return Value(tuple(axes), {k: f for k, f in (forms or {}).items() if f}, fixed, pairing)
 
-    def parameter(self, name: str, shape: Sequence[int], kept: dict[int, Space] | None = None) -> Value:
+    def parameter(self, name: str, shape: Sequence[int]) -> Value:
         """A tensor that symmetries may move, with a scale of its own for each entry."""
-        axes = tuple(self.spaces.atom((name, k), n) for k, n in enumerate(shape))
-        forms: dict[Key, Form] = {}
-        if self.final:
-            for key in Value(axes).blocks():
-                places = [(k, a) for k, axis in enumerate(axes) for a in layout(axis)[key[k]][0]]
-                v = self.scales.variable(a for _, a in places)
-                self.variables[v] = (name, key, tuple(k for k, _ in places))
-                forms[key] = {(v, tuple(k for k, _ in places)): Fraction(1)}
-        return self.value(axes, forms)
+        return self._free([self.spaces.atom((name, k), n) for k, n in enumerate(shape)], name)
 
     def constant(self, key: Hashable, shape: Sequence[int], varies: Sequence[bool], why: str) -> Value:
         """A tensor that stays; axes along which it varies have their indices told apart."""
@@ -94,6 +86,22 @@ class Algebra:
             if differs:
                 self.spaces.pin(axes[-1], why)
         return self.value(axes, fixed=True)
+
+    def zeros(self, key: Hashable, shape: Sequence[int]) -> Value:
+        """Zeros, or what starts there: of any scale and mixing, to be found from what they meet."""
+        return self._free([self.spaces.atom((key, k), n) for k, n in enumerate(shape)])
+
+    def _free(self, axes: Sequence[Space], name: str = "") -> Value:
+        """A tensor with a scale of its own for each entry; noted under the name of a parameter."""
+        forms: dict[Key, Form] = {}
+        if self.final:
+            for key in Value(tuple(axes)).blocks():
+                places = [(k, a) for k, axis in enumerate(axes) for a in layout(axis)[key[k]][0]]
+                v, roles = self.scales.variable(a for _, a in places), tuple(k for k, _ in places)
+                forms[key] = {(v, roles): Fraction(1)}
+                if name:
+                    self.variables[v] = (name, key, roles)
+        return self.value(axes, forms)
 
     def fresh(self, key: Hashable, shape: Sequence[int], why: str) -> Value:
         """A result about which nothing is known but its shape."""

@@ -1115,6 +1115,7 @@ BANK: dict[str, Case] = {
         Hadamard,
         (4, 4),
         """
+        permutation | S(2) | u[] w[]
         rescaling | (R*)^4 | u[0] w[0]
     """,
     ),

@@ -103,6 +103,10 @@ def generic(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     return step.algebra.value(out.axes, fixed=x.fixed)
 
 
+#: A bound below which a floor only guards a division, as the ones in ``normalize`` and ``cosine_similarity`` do.
+FLOOR = 1e-6
+
+
 @rule("hardtanh", "clamp")
 def clamp(step: Step, x: Value, low: Any = -1.0, high: Any = 1.0, **kwargs: Any) -> Value:
     """Odd if the bounds are opposite."""
@@ -110,15 +114,13 @@ def clamp(step: Step, x: Value, low: Any = -1.0, high: Any = 1.0, **kwargs: Any)
     numbers = all(isinstance(v, int | float) for v in (low, high))
     if numbers and low == -high:
         return odd(step, x)
-    if low == 0 and high is None:
-        return homogeneous(step, x)
-    return generic(step, x)
+    return clamp_min(step, x, low) if high is None else generic(step, x)
 
 
 @rule("clamp_min")
 def clamp_min(step: Step, x: Value, low: Any, **_: Any) -> Value:
-    """ReLU if the bound is zero."""
-    return homogeneous(step, x) if low == 0 else generic(step, x)
+    """ReLU if the bound is zero, or nearly."""
+    return homogeneous(step, x) if isinstance(low, int | float) and 0 <= low <= FLOOR else generic(step, x)
 
 
 @rule("cos", "cosh")

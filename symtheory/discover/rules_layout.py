@@ -13,6 +13,9 @@ from symtheory.discover.values import Value, regroup
 
 #: Operations that only rename axes, through which a later use by index is still seen.
 RENAMING = {"permute", "transpose", "t", "unsqueeze", "squeeze", "contiguous", "clone", "movedim", "to", "swapaxes"}
+#: Operations that repeat entries along new axes, and those that would do so themselves.
+EXPANDING = ("expand", "expand_as", "broadcast_to")
+BROADCASTING = {"add", "sub", "mul", "div"}
 #: Uses by index.
 INDEXING = {"select", "unbind", "split", "chunk", "slice", "split_with_sizes", "tensor_split"}
 
@@ -132,11 +135,19 @@ def view(step: Step, x: Value, *_: Any, **__: Any) -> Value | Stack:
     return a.reshape(step.key, x, step.shape)
 
 
-@rule("expand", "expand_as", "broadcast_to")
+def _broadcasts(user: Node, node: Node) -> bool:
+    """Whether an operation would give the same if this operand had not been expanded."""
+    others = [n for n in user.all_input_nodes if n is not node and n.meta["val"].shape == node.meta["val"].shape]
+    return name_of(user) in BROADCASTING and any(name_of(n) not in EXPANDING for n in others)
+
+
+@rule(*EXPANDING)
 def expand(step: Step, x: Value, *_: Any, **__: Any) -> Value:
-    """New axes along which nothing changes."""
+    """New axes along which nothing changes; left at size one where that is how they are used."""
     a = step.algebra
-    (v,) = a.align([x]) if len(x.axes) == len(step.shape) else (a.align([x, _ones(step)])[0],)
+    v = a.align([x, _ones(step)])[0]
+    if all(_broadcasts(user, step.node) for user in step.node.users):
+        return v
     axes = []
     for k, (s, n) in enumerate(zip(v.axes, step.shape, strict=True)):
         if s.size == n:

@@ -103,6 +103,8 @@ def _placeholder(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], 
     if name in movable:
         if name not in values:
             values[name] = algebra.parameter(name, trace.tensors[name].shape)
+            if name in trace.directions:
+                algebra.zero(values[name], sign=False)
         return values[name]
     why = "a frozen parameter" if name in trace.frozen else "a constant that differs along it"
     return algebra.constant(node.name, trace.tensors[name].shape, fixed[name], why)

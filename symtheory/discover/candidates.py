@@ -167,7 +167,7 @@ class Candidates:
             for vector in self.sign.get(atoms, []):
                 rest = used.reduce(vector)
                 if used.add(vector):
-                    yield self._scale(SIGN, atoms, rest)
+                    yield self._scale(SIGN, atoms, min(vector, rest, key=len))
             done[atoms] += self.real.get(atoms, [])
 
     def _scale(self, kind: str, atoms: frozenset[Space], vector: Vector) -> Candidate:

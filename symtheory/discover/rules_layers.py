@@ -30,7 +30,7 @@ def addmm(step: Step, bias: Value, x: Value, y: Value, **_: Any) -> Value:
     return step.algebra.add([matmul(step, x, y), bias])
 
 
-@rule("matmul", "mm", "bmm", "mv", "dot")
+@rule("matmul", "mm", "bmm", "mv", "dot", "vdot")
 def matmul(step: Step, x: Value, y: Value) -> Value:
     """Products of matrices, batched by broadcasting."""
     a = step.algebra
@@ -110,7 +110,7 @@ def positions(step: Step, channels: Value, sizes: Sequence[int]) -> Value:
     for _ in sizes:
         v = a.unsqueeze(v, len(v.axes))
     new = [a.spaces.atom((step.key, "position", k), n, "a position") for k, n in enumerate(sizes)]
-    return a.value([*channels.axes, *new], v.forms, fixed=channels.fixed)
+    return a.value([*channels.axes, *new], v.forms, fixed=channels.fixed, pairing=channels.pairing)
 
 
 def _spatial(step: Step, x: Value, *, sign: bool) -> Value:

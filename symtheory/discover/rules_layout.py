@@ -155,7 +155,7 @@ def expand(step: Step, x: Value, *_: Any, **__: Any) -> Value:
         else:
             axes.append(a.spaces.atom((step.key, k), n))
             a.spaces.restrict(axes[-1], FIXES_ONES)
-    return a.value(axes, v.forms, fixed=x.fixed)
+    return a.value(axes, v.forms, fixed=x.fixed, pairing=v.pairing)
 
 
 def _ones(step: Step) -> Value:
@@ -170,6 +170,7 @@ def repeat(step: Step, x: Value, *args: Any, **_: Any) -> Value:
     name = name_of(step.node)
     if any(isinstance(arg, Value) for arg in args):
         return a.opaque(step.key, [x], step.shape, "repeated by data")
+    a.settle(x)
     v = a.align([x, _ones(step)])[0]
     axes: list = []
     for k, (s, n) in enumerate(zip(v.axes, step.shape, strict=True)):

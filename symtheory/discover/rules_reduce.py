@@ -30,6 +30,15 @@ def softmax(step: Step, x: Value, dim: int, *_: Any, **__: Any) -> Value:
     return a.value(out.axes, fixed=x.fixed)
 
 
+@rule("logsumexp")
+def logsumexp(step: Step, x: Value, dim: Any, keepdim: bool = False) -> Value:
+    """Forgets the order along its axis, and needs scale zero."""
+    dims = reduced(x, dim)
+    out = generic(step, x)
+    tell_apart(step.algebra, x, dims)
+    return contract(step, out, dims, keepdim)
+
+
 def reduced(x: Value, dims: Any) -> list[int]:
     """Axes of a reduction; all of them if none is named."""
     if dims is None or dims == []:

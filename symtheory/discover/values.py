@@ -207,6 +207,7 @@ class Algebra:
 
     def reshape(self, key: Hashable, value: Value, shape: Sequence[int]) -> Value:
         """Row-major view with other sizes."""
+        self.settle(value)
         axes: list[Space] = []
         new_of_old: dict[int, list[int]] = {}
         for old, new in regroup(value.shape, shape):
@@ -294,9 +295,11 @@ class Algebra:
 
     def add(self, values: Sequence[Value]) -> Value:
         """Sum of tensors: one scale for all; a summand constant along an axis keeps the vector of ones there."""
-        for v in values:
-            self.settle(v)
         values = self.align(values)
+        pairing = frozenset.intersection(*(paired_over(v) for v in values))
+        for v in values:
+            for s in paired_over(v) - pairing:
+                self.spaces.restrict(s, ENTRYWISE)
         axes, blocks = self.join(values)
         for v in values:
             for k, a in enumerate(v.axes):
@@ -308,7 +311,7 @@ class Algebra:
                 forms[b] = self.form_at(values[0], b)
                 for v in values[1:]:
                     self.scales.zero(combine((1, forms[b]), (-1, self.form_at(v, b))))
-        return self.value(axes, forms, fixed=all(v.fixed for v in values))
+        return self.value(axes, forms, fixed=all(v.fixed for v in values), pairing=pairing)
 
     def multiply(self, values: Sequence[Value], powers: Sequence[int | Fraction]) -> Value:
         """Product of powers of tensors."""
@@ -343,6 +346,7 @@ class Algebra:
         """Einstein sum of tensors whose axes carry labels; labels not in ``out`` are summed over."""
         space: dict[Hashable, Space] = {}
         uses: dict[Hashable, int] = {}
+        waiting: set[Hashable] = set()
         for v, names in zip(values, labels, strict=True):
             for axis, label in zip(v.axes, names, strict=True):
                 if axis.size > 1 or label not in space:
@@ -350,14 +354,14 @@ class Algebra:
                         self.spaces.unify(space[label], axis)
                     else:
                         space[label] = axis
-                uses[label] = uses.get(label, 0) + (not v.fixed) + bool(v.pairing & {axis})
-            if v.pairing:
-                summed = {find(a) for a, n in zip(v.axes, names, strict=True) if n not in out}
-                for s in v.pairing:
-                    if find(s) not in summed:
-                        self.spaces.restrict(s, ENTRYWISE)
+                paired = find(axis) in paired_over(v)
+                uses[label] = uses.get(label, 0) + (not v.fixed) + paired
+                if paired and label in out:
+                    waiting.add(label)
+            for s in paired_over(v) - {find(axis) for axis in v.axes}:
+                self.spaces.restrict(s, ENTRYWISE)
         for label, s in space.items():
-            if (label in out and uses[label] > 1) or uses[label] > 2:
+            if (label in out and uses[label] > 1 + (label in waiting)) or uses[label] > 2:
                 self.spaces.restrict(s, ENTRYWISE)
             elif label not in out and uses[label] < 2:
                 self.spaces.restrict(s, FIXES_ONES)
@@ -378,7 +382,8 @@ class Algebra:
                     sums.append(combine(*parts))
                 total = self.common(sums, set(inner))
                 forms[b] = {(x, tuple(out.index(r) for r in roles)): q for (x, roles), q in total.items()}
-        return self.value(axes, forms, fixed=all(v.fixed for v in values))
+        pairing = frozenset(find(space[n]) for n in waiting)
+        return self.value(axes, forms, fixed=all(v.fixed for v in values), pairing=pairing)
 
     def common(self, sums: list[Form], inner: set, *, real: bool = True, sign: bool = True) -> Form:
         """The one form that all these summands share, independent of the inner roles."""
@@ -413,6 +418,11 @@ class Algebra:
             self.scales.zero({(w, roles): Fraction(1)}, real=not real, sign=real)
             out[w, roles] = c
         return out
+
+
+def paired_over(value: Value) -> frozenset[Space]:
+    """The spaces a product waits to be summed over."""
+    return frozenset(map(find, value.pairing))
 
 
 def _factors(space: Space) -> list[Space]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from symtheory.discover import rules_layers, rules_recurrent  # noqa: F401  (they register rules)
+from symtheory.discover import rules_layers, rules_recurrent, rules_spectral  # noqa: F401  (they register rules)
 from symtheory.discover.rules import RULES, Stack, Step, join
 from symtheory.discover.rules_layout import name_of
 from symtheory.discover.spaces import ENTRYWISE, Spaces

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from symtheory.discover import rules_layers, rules_recurrent, rules_spectral  # noqa: F401  (they register rules)
+from symtheory.discover import rules_layers, rules_picking, rules_recurrent, rules_spectral  # noqa: F401  (they register rules)
 from symtheory.discover.rules import RULES, Stack, Step, join
 from symtheory.discover.rules_layout import name_of
 from symtheory.discover.spaces import ENTRYWISE, Spaces
@@ -19,6 +19,8 @@ from symtheory.discover.values import Algebra, Value
 #: Rules that take stacks as they are.
 STACKED = {"permute", "transpose", "movedim", "swapaxes", "unsqueeze", "squeeze", "select", "unbind", "slice", "t",
            "clone", "contiguous", "cat", "concat", "to", "detach", "split", "chunk"}  # fmt: skip
+#: Rules that know what to do with numbers of units.
+NUMBERING = {*rules_picking.NUMBERING, "permute", "transpose", "unsqueeze", "squeeze", "view", "reshape", "expand"}
 #: More passes than any network should need.
 MOST_PASSES = 50
 
@@ -72,7 +74,9 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
         if node.op == "placeholder":
             env[node] = _placeholder(trace, movable, fixed, algebra, node, values)
         elif node.op == "output":
-            for result in tree_leaves(resolve(node.args, env)):
+            results = resolve(node.args, env)
+            _tell_apart(algebra, results)
+            for result in tree_leaves(results):
                 for v in result.parts if isinstance(result, Stack) else [result]:
                     if isinstance(v, Value):
                         algebra.settle(v)
@@ -121,6 +125,8 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
     """Apply the rule of one operation; without one, let no symmetry through."""
     name = name_of(node)
     args, kwargs = resolve(node.args, env), resolve(node.kwargs, env)
+    if name not in NUMBERING:
+        _tell_apart(algebra, [args, kwargs])
     shape = shape_of(node.meta.get("val"))
     step = Step(algebra, node, shape, node.name)
     if name not in STACKED:
@@ -146,6 +152,13 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
         return [algebra.opaque((node.name, k), operands, s, why) for k, s in enumerate(shape)]
     out = algebra.opaque(node.name, operands, shape, why)
     return out if any(not v.fixed for v in operands) else algebra.value(out.axes, fixed=True)
+
+
+def _tell_apart(algebra: Algebra, arguments: Any) -> None:
+    """Numbers of units that are used as numbers."""
+    for v in tree_leaves(arguments):
+        if isinstance(v, Value) and v.points is not None:
+            algebra.spaces.pin(v.points, "asked for by number")
 
 
 def _joined(step: Step, argument: Any) -> Any:

@@ -155,7 +155,7 @@ def expand(step: Step, x: Value, *_: Any, **__: Any) -> Value:
         else:
             axes.append(a.spaces.atom((step.key, k), n))
             a.spaces.restrict(axes[-1], FIXES_ONES)
-    return a.value(axes, v.forms, fixed=x.fixed, pairing=v.pairing)
+    return a.value(axes, v.forms, fixed=x.fixed, pairing=v.pairing, points=v.points)
 
 
 def _ones(step: Step) -> Value:
@@ -310,31 +310,6 @@ def index_select(step: Step, x: Value, dim: int, _index: Value) -> Value:
     return index_along(step, x, axis(x, dim))
 
 
-@rule("index")
-def index(step: Step, x: Value, indices: Sequence[Value | None]) -> Value:
-    """Entries picked by a table of numbers."""
-    a = step.algebra
-    dims = [k for k, i in enumerate(indices) if i is not None]
-    a.settle(x)
-    if not x.fixed:
-        a.gaps.append((step.node.name, "entries picked by a table: maps that permute these are not looked for"))
-    for d in dims:
-        a.spaces.pin(x.axes[d], "picked by index")
-        a.spaces.restrict(x.axes[d], ENTRYWISE)
-    labels = list(range(len(x.axes)))
-    rest = [k for k in labels if k not in dims]
-    kept = a.contract(step.key, [x], [labels], rest)
-    count = len(step.shape) - len(rest)
-    start = dims[0] if dims == list(range(dims[0], dims[-1] + 1)) else 0
-    new = [a.spaces.atom((step.key, "picked", k), step.shape[start + k]) for k in range(count)]
-    for s in new:
-        a.spaces.pin(s, "picked by index")
-    place = {k: start + count + i - sum(r < start for r in rest) if i >= sum(r < start for r in rest) else i
-             for i, k in enumerate(rest)}  # fmt: skip
-    axes = [*kept.axes[: sum(r < start for r in rest)], *new, *kept.axes[sum(r < start for r in rest) :]]
-    return a.relabel(kept, axes, {i: place[k] for i, k in enumerate(rest)})
-
-
 @rule("flip", "roll")
 def reorder(step: Step, x: Value, *args: Any) -> Value:
     """Indices in another order."""
@@ -343,17 +318,6 @@ def reorder(step: Step, x: Value, *args: Any) -> Value:
     for d in [dims] if isinstance(dims, int) else dims:
         v = index_along(step, v, axis(v, d))
     return v
-
-
-@rule("embedding")
-def embedding(step: Step, weight: Value, index: Value, *_: Any, **__: Any) -> Value:
-    """Rows picked by the data."""
-    a = step.algebra
-    a.spaces.pin(weight.axes[0], "indexed by the data")
-    a.spaces.restrict(weight.axes[0], ENTRYWISE)
-    row = a.contract(step.key, [weight], [["v", "d"]], ["d"])
-    n = len(index.axes)
-    return a.relabel(row, [*index.axes, row.axes[0]], {0: n}) if n else row
 
 
 @rule("constant_pad_nd", "pad")

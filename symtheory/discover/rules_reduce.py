@@ -105,20 +105,24 @@ def largest_or_pair(step: Step, x: Value, other: Any = None, keepdim: bool = Fal
         return extremum(step, x, other)
     if other is None:
         return largest(step, x)
-    a = step.algebra
     values = largest(step, x, other, keepdim)
-    a.spaces.pin(x.axes[axis(x, other)], "its largest entry is asked for by number")
-    return [values, a.value(values.axes)]
+    return [values, numbers(step, x, other, values)]
 
 
 @rule("argmax", "argmin")
 def which(step: Step, x: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    """The number of the largest entry: its axis cannot be permuted."""
+    """The number of the largest entry."""
+    return numbers(step, x, dim, largest(step, x, dim, keepdim))
+
+
+def numbers(step: Step, x: Value, dim: Any, places: Value) -> Value:
+    """Where along an axis some entries are; numbers in a flattened tensor tell all its axes apart."""
     a = step.algebra
-    for d in reduced(x, dim):
-        a.spaces.pin(x.axes[d], "its largest entry is asked for by number")
-    out = largest(step, x, dim, keepdim)
-    return a.value(out.axes, fixed=x.fixed)
+    if isinstance(dim, int):
+        return a.value(places.axes, fixed=x.fixed, points=x.axes[axis(x, dim)])
+    for s in x.axes:
+        a.spaces.pin(s, "its largest entry is asked for by number")
+    return a.value(places.axes, fixed=x.fixed)
 
 
 @rule("cumsum", "cumprod")

@@ -24,12 +24,14 @@ class Value:
             of a form are axis numbers.
         fixed: Whether no parameter enters.
         pairing: Spaces over which this is a product of two vectors that still waits for its sum.
+        points: The space that entries are numbers of, for the places of largest entries and the like.
     """
 
     axes: tuple[Space, ...]
     forms: dict[Key, Form] = field(default_factory=dict)
     fixed: bool = False
     pairing: frozenset[Space] = frozenset()
+    points: Space | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,7 +61,7 @@ class Algebra:
 
     # -- making values ---------------------------------------------------------------------------------------------
     def value(self, axes: Sequence[Space], forms: dict[Key, Form] | None = None, *, fixed: bool = False,
-              pairing: frozenset[Space] = frozenset()) -> Value:  # fmt: skip
+              pairing: frozenset[Space] = frozenset(), points: Space | None = None) -> Value:  # fmt: skip
         """A value; notes which atoms it shows side by side."""
         if self.final and not fixed:
             seen = [a for axis in axes for a in atoms_of(axis)]
@@ -72,7 +74,7 @@ class Algebra:
                         held = [t for t in terms if atom in t]
                         others -= set().union(*terms) - (set.intersection(*held) if held else set())
                 atom.context = others if atom.context is None else atom.context & others
-        return Value(tuple(axes), {k: f for k, f in (forms or {}).items() if f}, fixed, pairing)
+        return Value(tuple(axes), {k: f for k, f in (forms or {}).items() if f}, fixed, pairing, points)
 
     def parameter(self, name: str, shape: Sequence[int]) -> Value:
         """A tensor that symmetries may move, with a scale of its own for each entry."""
@@ -145,7 +147,7 @@ class Algebra:
             for old, k in place.items():
                 new[k] = key[old]
             forms[tuple(new)] = {(v, tuple(place[r] for r in roles)): c for (v, roles), c in form.items()}
-        return self.value(axes, forms, fixed=value.fixed, pairing=value.pairing)
+        return self.value(axes, forms, fixed=value.fixed, pairing=value.pairing, points=value.points)
 
     def permute(self, value: Value, order: Sequence[int]) -> Value:
         """Axes in a new order."""
@@ -237,7 +239,7 @@ class Algebra:
                             for r, atom in zip(roles, arguments, strict=True)
                         )
                         forms[a][v, places] = c
-        return self.value(axes, forms, fixed=value.fixed)
+        return self.value(axes, forms, fixed=value.fixed, points=value.points)
 
     def _redivide(self, key: Hashable, spaces: list[Space], sizes: list[int]) -> list[Space]:
         """Other factors for a product of spaces."""

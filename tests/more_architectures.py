@@ -738,8 +738,11 @@ MORE: dict[str, Case] = {
         rescaling | (R*)^2 | c1.weight[0] n2.weight[0] n3.weight[0] n2.running_mean[0] n3.running_mean[0]
         rescaling | (R*)^3 | c2.weight[0] n3.weight[0] n3.running_mean[0]
         positive rescaling | (R>0)^4 | n1.weight[0] n1.bias[0] c1.weight[1]
-        positive rescaling | (R>0)^6 | n2.weight[0] n2.bias[0] c2.weight[1]
-        positive rescaling | (R>0)^9 | n3.weight[0] n3.bias[0] out.weight[1]
+        positive rescaling | (R>0)^4 | n2.weight[0] n2.bias[0] c2.weight[1]
+        positive rescaling | (R>0)^2 | n2.weight[0] n2.bias[0] c2.weight[1]
+        positive rescaling | (R>0)^4 | n3.weight[0] n3.bias[0] out.weight[1]
+        positive rescaling | (R>0)^2 | n3.weight[0] n3.bias[0] out.weight[1]
+        positive rescaling | (R>0)^3 | n3.weight[0] n3.bias[0] out.weight[1]
     """,
     ),
     "llama": Case(
@@ -758,7 +761,7 @@ MORE: dict[str, Case] = {
         rescaling | (R*)^6 | n1.weight[0] q.weight[1] k.weight[1] v.weight[1]
         rescaling | (R*)^6 | n2.weight[0] gate.weight[1] up.weight[1]
         rescaling | (R*)^6 | nf.weight[0] head.weight[1]
-        sign flip | Z2^6 | embed.weight[1] n1.weight[0] o.weight[0] n2.weight[0] down.weight[0] nf.weight[0]
+        sign flip | Z2^6 | embed.weight[1] n1.weight[0] o.weight[0] n2.weight[0] down.weight[0] head.weight[1]
     """,
         integers=7,
     ),
@@ -849,7 +852,7 @@ MORE: dict[str, Case] = {
         """
         permutation | S(5) | a.weight[0] a.bias[0] film.weight[0] film.bias[0] out.weight[1]
         rescaling | (R*)^5 | a.weight[0] a.bias[0] film.weight[0] film.bias[0]
-        positive rescaling | (R>0)^5 | film.weight[0] film.bias[0] out.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] film.weight[0] film.bias[0] out.weight[1]
     """,
     ),
     "hypernetwork": Case(
@@ -932,8 +935,6 @@ MORE: dict[str, Case] = {
         """
         permutation | S(5) | 0.bias[0] 0.parametrizations.weight.original[0] 2.weight[1]
             0.parametrizations.weight.0._u[0]
-        positive rescaling | (R>0)^5 | 0.bias[0] 0.parametrizations.weight.original[0] 2.weight[1]
-            0.parametrizations.weight.0._u[0]
         scale invariance | R>0 | 0.parametrizations.weight.original[]
         sign flip | Z2 | 0.parametrizations.weight.original[]
     """,
@@ -969,8 +970,8 @@ MORE: dict[str, Case] = {
         double rotation | GL(3)^2 | qkv.weight[0] o.weight[1]
         permutation | S(2) | qkv.weight[0] o.weight[1]
         permutation | S(5) | up.weight[0] up.bias[0] down.weight[1]
-        sign flip | Z2 | proj.weight[] ne.weight[]
-        sign flip | Z2 | ne.weight[] ne.bias[] o.bias[] n1.weight[] n2.weight[] n2.bias[] head.weight[]
+        sign flip | Z2 | embed.weight[] ne.weight[]
+        sign flip | Z2 | embed.weight[] ne.bias[] o.bias[] n1.weight[] n2.weight[] n2.bias[] head.weight[]
         sign flip | Z2 | n1.weight[] n1.bias[] up.weight[] down.weight[] down.bias[] n2.weight[]
     """,
         integers=7,
@@ -1089,6 +1090,8 @@ MORE: dict[str, Case] = {
             dt.bias[0] write.weight[1] read.weight[1] out.weight[1]
         permutation | S(3) | a_log[1] write.weight[0] read.weight[0]
         rescaling | (R*)^3 | write.weight[0] read.weight[0]
+        rescaling | (R*)^4 | inner.weight[0] conv.weight[0]
+        rescaling | R* | d[] write.weight[] out.weight[]
         double rotation | GL(2) | dt_low.weight[0] dt.weight[1]
     """,
     ),
@@ -1104,7 +1107,7 @@ MORE: dict[str, Case] = {
     ),
     "twin_critics": Case(
         TwinCritics,
-        (4, 3),
+        (32, 3),
         """
         permutation | S(4) | trunk.weight[0] trunk.bias[0] q1.0.weight[1] q2.0.weight[1]
         positive rescaling | (R>0)^4 | trunk.weight[0] trunk.bias[0] q1.0.weight[1] q2.0.weight[1]
@@ -1153,7 +1156,7 @@ MORE: dict[str, Case] = {
         """
         permutation | S(6) | codes.weight[0]
         rotation | O(4) | enc.weight[0] enc.bias[0] codes.weight[1] dec.weight[1]
-        rescaling | R* | enc.weight[] enc.bias[] codes.weight[] dec.weight[]
+        positive rescaling | R>0 | enc.weight[] enc.bias[] codes.weight[] dec.weight[]
     """,
     ),
     "contrastive": Case(
@@ -1218,8 +1221,7 @@ MORE: dict[str, Case] = {
         (4, 3),
         """
         permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
-        sign flip | Z2^5 | a.weight[0] a.bias[0]
-        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+        rescaling | (R*)^5 | a.weight[0] a.bias[0] b.weight[1]
         permutation | S(4) | b.weight[0] b.bias[0] c.weight[1]
         positive rescaling | (R>0)^4 | b.weight[0] b.bias[0] c.weight[1]
         permutation | S(3) | c.weight[0] c.bias[0] d.weight[1]
@@ -1286,7 +1288,8 @@ MORE: dict[str, Case] = {
         """
         permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
         sign flip | Z2^5 | a.weight[0] a.bias[0] b.weight[1]
-        rescaling | R* | temperature[] b.weight[] b.bias[]
+        scale invariance | R>0 | temperature[] b.weight[] b.bias[]
+        sign flip | Z2 | temperature[] b.weight[] b.bias[]
     """,
     ),
 }

@@ -17,8 +17,11 @@ from torch.func import functional_call
 from symtheory.discover import Family, SymmetryReport, discover
 from symtheory.errors import SymtheoryError
 from symtheory.spec import flatten, params_of, permutation, rotation, shapes_of
-from tests.architectures import BANK, GPT
+from tests.architectures import BANK as FIRST
+from tests.architectures import GPT
+from tests.more_architectures import MORE
 
+BANK = FIRST | MORE
 EXACT = 1e-9
 #: Cases in which a gap is the right answer.
 GAPS = {"circulant"}

@@ -708,6 +708,218 @@ class SoftmaxEnergy(nn.Module):
         return torch.softmax(self.b(torch.tanh(self.a(x))) / self.temperature, -1)
 
 
+class FourierOperatorInPlace(nn.Module):
+    """The same on a plane, with complex weights and kept frequencies written into zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectral = nn.Parameter(torch.randn(4, 5, 3, 3, dtype=torch.cfloat))
+        self.lift, self.skip, self.head = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 5, 1), nn.Conv2d(5, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.lift(x)
+        modes = torch.zeros(x.shape[0], 5, 6, 4, dtype=torch.cfloat)
+        modes[:, :, :3, :3] = torch.einsum("bixy,ioxy->boxy", torch.fft.rfft2(u)[:, :, :3, :3], self.spectral)
+        return self.head(functional.gelu(torch.fft.irfft2(modes, s=(6, 6)) + self.skip(u)))
+
+
+class HighFloor(nn.Module):
+    """A floor below the length that is no mere guard: rotations stay, scale invariance does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(functional.normalize(self.a(x), dim=-1, eps=0.5))
+
+
+class GroupSort(nn.Module):
+    """Pairs in order, the activation of Lipschitz networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x).view(-1, 4, 2).sort(-1).values.flatten(1))
+
+
+class SortPooling(nn.Module):
+    """All features in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.sort(self.a(x), dim=-1)[0])
+
+
+class Switch(nn.Module):
+    """One expert for each input, looked up by number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1, self.w2 = nn.Parameter(torch.randn(4, 3, 5)), nn.Parameter(torch.randn(4, 5, 2))
+        self.gate = nn.Linear(3, 4, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        probabilities = torch.softmax(self.gate(x), -1)
+        best = probabilities.argmax(-1)
+        weight = probabilities.gather(-1, best[:, None])
+        h = torch.relu(torch.bmm(x[:, None, :], self.w1[best]))
+        return weight * torch.bmm(h, self.w2[best]).squeeze(1)
+
+
+class EdgeList(nn.Module):
+    """Messages along a list of edges."""
+
+    source: Tensor
+    target: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("source", torch.tensor([0, 1, 2, 3, 0, 2]))
+        self.register_buffer("target", torch.tensor([1, 2, 3, 0, 2, 1]))
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.a(x))
+        return self.b(h + torch.zeros_like(h).index_add(0, self.target, h[self.source]))
+
+
+class PointNet(nn.Module):
+    """The largest feature over a set of points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 5), nn.Linear(5, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(torch.relu(self.a(x))).amax(1))
+
+
+class ReGLU(nn.Module):
+    """A ReLU as gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up, self.down = nn.Linear(3, 5), nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(torch.relu(self.gate(x)) * self.up(x))
+
+
+class CosineAttention(nn.Module):
+    """Directions of queries and keys, a temperature for each head (Swin v2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(2))
+        self.q, self.k, self.v, self.o = (nn.Linear(*s, bias=False) for s in ((5, 6), (5, 6), (5, 6), (6, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q, k, v = (f(x).view(b, t, 2, 3).transpose(1, 2) for f in (self.q, self.k, self.v))
+        scores = functional.normalize(q, dim=-1) @ functional.normalize(k, dim=-1).transpose(-2, -1)
+        y = torch.softmax(scores * self.log_scale.exp()[:, None, None], -1) @ v
+        return self.o(y.transpose(1, 2).reshape(b, t, 6))
+
+
+class Canonical(nn.Module):
+    """A tensor of low rank (CP) between two inputs and the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(n, 4)) for n in (3, 2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.einsum("ar,br,cr->abc", self.a, self.b, self.c)
+        return torch.einsum("na,nb,abc->nc", x[:, :3], x[:, 3:], weight)
+
+
+class Tucker(nn.Module):
+    """A small core between three matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = nn.Parameter(torch.randn(3, 4, 5))
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(*s)) for s in ((3, 3), (2, 4), (2, 5)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.einsum("pqr,ap,bq,cr->abc", self.core, self.a, self.b, self.c)
+        return torch.einsum("na,nb,abc->nc", x[:, :3], x[:, 3:], weight)
+
+
+class TensorTrain(nn.Module):
+    """A matrix product state on eight inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.g1, self.g2, self.g3 = (nn.Parameter(torch.randn(*s)) for s in ((2, 3), (3, 2, 4), (4, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("nijk,ir,rjs,sk->n", x.view(-1, 2, 2, 2), self.g1, self.g2, self.g3)
+
+
+class ModulatedConvolution(nn.Module):
+    """StyleGAN2: a style scales the filter's inputs, a norm takes the scale of its outputs off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(5, 4, 3, 3)), nn.Parameter(torch.randn(5))
+        self.stem, self.style, self.head = nn.Conv2d(2, 4, 1), nn.Linear(3, 4), nn.Conv2d(5, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        style = self.style(x[:, 2, 0, :3])
+        weight = self.weight[None] * style[:, None, :, None, None]
+        weight = weight * torch.rsqrt(weight.pow(2).sum((2, 3, 4), keepdim=True) + 1e-8)
+        u = self.stem(x[:, :2]).reshape(1, b * 4, h, w)
+        u = functional.conv2d(u, weight.reshape(b * 5, 4, 3, 3), padding=1, groups=b).reshape(b, 5, h, w)
+        return self.head(functional.leaky_relu(u + self.bias[:, None, None], 0.2))
+
+
+class DiagonalStates(nn.Module):
+    """S4D: diagonal complex states, applied as a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_decay, self.frequency = nn.Parameter(torch.rand(4, 3)), nn.Parameter(torch.rand(4, 3))
+        self.c, self.d = nn.Parameter(torch.randn(4, 3, 2)), nn.Parameter(torch.randn(4))
+        self.inner, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        t = x.shape[1]
+        u = self.inner(x).transpose(1, 2)
+        a = torch.complex(-self.log_decay.exp(), self.frequency)
+        powers = torch.exp(a[:, :, None] * torch.arange(t))
+        kernel = 2 * torch.einsum("dn,dnt->dt", torch.view_as_complex(self.c), powers).real
+        y = torch.fft.irfft(torch.fft.rfft(kernel, n=2 * t) * torch.fft.rfft(u, n=2 * t), n=2 * t)[..., :t]
+        return self.out(functional.gelu(y + self.d[:, None] * u).transpose(1, 2))
+
+
+class SlotAttention(nn.Module):
+    """Slots compete for the inputs, and are updated by a shared cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = nn.Parameter(torch.randn(3, 4))
+        self.q, self.k, self.v = nn.Linear(4, 5, bias=False), nn.Linear(3, 5, bias=False), nn.Linear(3, 6, bias=False)
+        self.cell, self.head = nn.GRUCell(6, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b = x.shape[0]
+        slots, k, v = self.slots.expand(b, -1, -1), self.k(x), self.v(x)
+        for _ in range(2):
+            weights = torch.softmax(k @ self.q(slots).transpose(1, 2), -1)
+            weights = weights / weights.sum(1, keepdim=True)
+            updates = weights.transpose(1, 2) @ v
+            slots = self.cell(updates.reshape(-1, 6), slots.reshape(-1, 4)).view(b, 3, 4)
+        return self.head(slots.mean(1))
+
+
 MORE: dict[str, Case] = {
     "inverted_residual": Case(
         InvertedResidual,
@@ -1290,6 +1502,151 @@ MORE: dict[str, Case] = {
         sign flip | Z2^5 | a.weight[0] a.bias[0] b.weight[1]
         scale invariance | R>0 | temperature[] b.weight[] b.bias[]
         sign flip | Z2 | temperature[] b.weight[] b.bias[]
+    """,
+    ),
+    "fourier_operator_in_place": Case(
+        FourierOperatorInPlace,
+        (2, 1, 6, 6),
+        """
+        double rotation | GL(4) | spectral[0] lift.weight[0] lift.bias[0] skip.weight[1]
+        permutation | S(5) | spectral[1] skip.weight[0] skip.bias[0] head.weight[1]
+    """,
+    ),
+    "high_floor": Case(
+        HighFloor,
+        (4, 3),
+        """
+        rotation | O(4) | a.weight[0] a.bias[0] out.weight[1]
+    """,
+    ),
+    "group_sort": Case(
+        GroupSort,
+        (4, 3),
+        """
+        permutation | S(2)^4 | a.weight[0] a.bias[0]
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "sort_pooling": Case(
+        SortPooling,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0]
+        positive rescaling | R>0 | a.weight[] a.bias[] b.weight[]
+    """,
+    ),
+    "switch": Case(
+        Switch,
+        (16, 3),
+        """
+        permutation | S(4) | w1[0] w2[0] gate.weight[0]
+        permutation | S(5)^4 | w1[2] w2[1]
+        positive rescaling | (R>0)^20 | w1[0,2] w2[0,1]
+    """,
+    ),
+    "edge_list": Case(
+        EdgeList,
+        (4, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "point_net": Case(
+        PointNet,
+        (2, 6, 3),
+        """
+        permutation | S(5) | a.weight[0] a.bias[0] b.weight[1]
+        permutation | S(4) | b.weight[0] b.bias[0] c.weight[1]
+        positive rescaling | (R>0)^5 | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | b.weight[0] b.bias[0] c.weight[1]
+    """,
+    ),
+    "embedding_bag": Case(
+        lambda: nn.Sequential(nn.EmbeddingBag(7, 4), nn.Linear(4, 2)),
+        (3, 5),
+        """
+        double rotation | GL(4) | 0.weight[1] 1.weight[1]
+    """,
+        integers=7,
+    ),
+    "reglu": Case(
+        ReGLU,
+        (4, 3),
+        """
+        permutation | S(5) | gate.weight[0] gate.bias[0] up.weight[0] up.bias[0] down.weight[1]
+        positive rescaling | (R>0)^5 | gate.weight[0] gate.bias[0] down.weight[1]
+        rescaling | (R*)^5 | up.weight[0] up.bias[0] down.weight[1]
+    """,
+    ),
+    "cosine_attention": Case(
+        CosineAttention,
+        (2, 4, 5),
+        """
+        permutation | S(2) | log_scale[0] q.weight[0] k.weight[0] v.weight[0] o.weight[1]
+        rotation | O(3)^2 | q.weight[0] k.weight[0]
+        scale invariance | (R>0)^2 | q.weight[0]
+        scale invariance | (R>0)^2 | k.weight[0]
+        double rotation | GL(3)^2 | v.weight[0] o.weight[1]
+    """,
+    ),
+    "canonical": Case(
+        Canonical,
+        (4, 5),
+        """
+        permutation | S(4) | a[1] b[1] c[1]
+        rescaling | (R*)^4 | a[1] c[1]
+        rescaling | (R*)^4 | b[1] c[1]
+    """,
+    ),
+    "tucker": Case(
+        Tucker,
+        (4, 5),
+        """
+        double rotation | GL(3) | core[0] a[1]
+        double rotation | GL(4) | core[1] b[1]
+        double rotation | GL(5) | core[2] c[1]
+    """,
+    ),
+    "tensor_train": Case(
+        TensorTrain,
+        (4, 8),
+        """
+        double rotation | GL(3) | g1[1] g2[0]
+        double rotation | GL(4) | g2[2] g3[0]
+    """,
+    ),
+    "modulated_convolution": Case(
+        ModulatedConvolution,
+        (2, 3, 4, 4),
+        """
+        permutation | S(4) | weight[1] stem.weight[0] stem.bias[0] style.weight[0] style.bias[0]
+        permutation | S(5) | weight[0] bias[0] head.weight[1]
+        rescaling | (R*)^4 | weight[1] style.weight[0] style.bias[0]
+        sign flip | Z2^4 | weight[1] stem.weight[0] stem.bias[0]
+    """,
+    ),
+    "diagonal_states": Case(
+        DiagonalStates,
+        (2, 5, 3),
+        """
+        permutation | S(4) | log_decay[0] frequency[0] c[0] d[0] inner.weight[0] inner.bias[0] out.weight[1]
+        permutation | S(3)^4 | log_decay[1] frequency[1] c[1]
+        rescaling | (R*)^4 | c[0] d[0] inner.weight[0] inner.bias[0]
+    """,
+    ),
+    "slot_attention": Case(
+        SlotAttention,
+        (2, 5, 3),
+        """
+        permutation | S(3) | slots[0]
+        double rotation | GL(5) | q.weight[0] k.weight[0]
+        double rotation | GL(6) | v.weight[0] cell.weight_ih[1]
+        permutation | S(4) | slots[1] q.weight[1] cell.weight_ih[0] cell.weight_hh[0,1] cell.bias_ih[0] cell.bias_hh[0]
+            head.weight[1]
+        sign flip | Z2^4 | slots[1] q.weight[1] cell.weight_ih[0] cell.weight_hh[0,1] cell.bias_ih[0] cell.bias_hh[0]
+            head.weight[1]
     """,
     ),
 }

@@ -1541,8 +1541,8 @@ MORE: dict[str, Case] = {
         (16, 3),
         """
         permutation | S(4) | w1[0] w2[0] gate.weight[0]
-        permutation | S(5)^4 | w1[2] w2[1]
-        positive rescaling | (R>0)^20 | w1[0,2] w2[0,1]
+        permutation | S(5) | w1[2] w2[1]
+        positive rescaling | (R>0)^5 | w1[2] w2[1]
     """,
     ),
     "edge_list": Case(
@@ -1597,7 +1597,7 @@ MORE: dict[str, Case] = {
         """
         permutation | S(4) | a[1] b[1] c[1]
         rescaling | (R*)^4 | a[1] c[1]
-        rescaling | (R*)^4 | b[1] c[1]
+        rescaling | (R*)^4 | a[1] b[1]
     """,
     ),
     "tucker": Case(
@@ -1625,6 +1625,7 @@ MORE: dict[str, Case] = {
         permutation | S(5) | weight[0] bias[0] head.weight[1]
         rescaling | (R*)^4 | weight[1] style.weight[0] style.bias[0]
         sign flip | Z2^4 | weight[1] stem.weight[0] stem.bias[0]
+        positive rescaling | R>0 | bias[] stem.weight[] stem.bias[] head.weight[]
     """,
     ),
     "diagonal_states": Case(

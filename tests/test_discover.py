@@ -24,7 +24,7 @@ from tests.more_architectures import MORE
 BANK = FIRST | MORE
 EXACT = 1e-9
 #: Cases in which a gap is the right answer.
-GAPS = {"circulant"}
+GAPS = {"circulant", "switch"}
 
 
 @cache
@@ -40,7 +40,10 @@ def line(f: Family) -> str:
 def generic(model: nn.Module, seed: int = 4) -> dict[str, Tensor]:
     """Random float64 values for all parameters and statistics, other buffers as they are."""
     g = torch.Generator().manual_seed(seed)
-    tensors = {n: torch.randn(p.shape, generator=g, dtype=torch.float64) / 2 for n, p in model.named_parameters()}
+    tensors = {
+        n: torch.randn(p.shape, generator=g, dtype=torch.complex128 if p.is_complex() else torch.float64) / 2
+        for n, p in model.named_parameters()
+    }
     for n, b in model.named_buffers():
         value = b.double() if b.is_floating_point() else b
         tensors[n] = torch.rand(b.shape, generator=g, dtype=torch.float64) + 0.5 if "running" in n else value

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from symtheory.discover import rules_layers, rules_picking, rules_recurrent, rules_spectral  # noqa: F401  (they register rules)
 from symtheory.discover.rules import RULES, Stack, Step, join
 from symtheory.discover.rules_layout import name_of
-from symtheory.discover.spaces import ENTRYWISE, Spaces
+from symtheory.discover.spaces import ENTRYWISE, Spaces, atoms_of
 from symtheory.discover.tracing import Gap, Trace, is_getitem, is_opaque, resolve
 from symtheory.discover.values import Algebra, Value
 
@@ -89,7 +89,12 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
         else:
             env[node] = _call(trace, algebra, node, env, gaps)
     nodes = {node.name: node for node in trace.graph.nodes}
-    gaps += [Gap(where, why, _feeding(trace, nodes[where])) for where, why in algebra.gaps]
+    held = {atom for v in values.values() for axis in v.axes for atom in atoms_of(axis)}
+    gaps += [
+        Gap(where, why, _feeding(trace, nodes[where]))
+        for where, why, axes in algebra.gaps
+        if any(held & atoms_of(axis) for axis in axes)
+    ]
     return Analysis(algebra, values, tuple(gaps))
 
 

@@ -59,17 +59,33 @@ def embedding(step: Step, weight: Value, index: Value, *_: Any, **__: Any) -> Va
     return a.relabel(row, [*index.axes, row.axes[0]], {0: n}) if n else row
 
 
+@rule("embedding_bag")
+def embedding_bag(step: Step, weight: Value, index: Value, _offsets: Any, _scale: bool = False, mode: int = 0,
+                  *_: Any) -> list[Value]:  # fmt: skip
+    """Sums, means or (mode two) largest entries of rows picked by number."""
+    a = step.algebra
+    by_number(step, weight, 0, index)
+    row = largest(step, weight, 0) if mode == 2 else contract(step, weight, [0], keepdim=False)
+    bags = a.spaces.atom((step.key, "bag"), step.shape[0][0], "a bag of the data")
+    rest = [a.fresh((step.key, k), s, "a bag of the data") for k, s in enumerate(step.shape[1:])]
+    return [a.relabel(row, [bags, row.axes[0]], {0: 1}), *rest]
+
+
 @rule("index")
 def index(step: Step, x: Value, indices: Sequence[Value | None]) -> Value:
     """Entries picked by tables of numbers."""
     a = step.algebra
     dims = [k for k, i in enumerate(indices) if i is not None]
     tables = [i for i in indices if i is not None]
-    if not x.fixed and all(i.points is None for i in tables):
-        a.gaps.append((step.node.name, "entries picked by a table: maps that permute these are not looked for"))
+    rest = [k for k in range(len(x.axes)) if k not in dims]
     for d, i in zip(dims, tables, strict=True):
         by_number(step, x, d, i)
-    rest = [k for k in range(len(x.axes)) if k not in dims]
+    if not x.fixed and all(i.points is None for i in tables):
+        why = "entries picked by a table: maps that permute these are not looked for"
+        a.gaps.append((step.node.name, why, tuple(x.axes[d] for d in dims)))
+    elif not x.fixed and len(rest) > 1:
+        why = "a unit picked by number: maps that differ from unit to unit are not looked for"
+        a.gaps.append((step.node.name, why, tuple(x.axes[d] for d in dims)))
     kept = contract(step, x, dims, keepdim=False)
     start = dims[0] if dims == list(range(dims[0], dims[-1] + 1)) else 0
     before = sum(r < start for r in rest)
@@ -98,11 +114,8 @@ def gather(step: Step, x: Value, dim: int, index: Value, **_: Any) -> Value:
 def one_hot(step: Step, index: Value, *_: Any) -> Value:
     """A one at each number."""
     a = step.algebra
-    along = index.points or a.spaces.atom((step.key, "number"), step.shape[-1], "indexed by the data")
-    if along.size != step.shape[-1]:
-        a.spaces.pin(along, "a one at its number")
-        along = a.spaces.atom((step.key, "number"), step.shape[-1], "indexed by the data")
-    a.spaces.restrict(along, ENTRYWISE)
+    along = a.spaces.atom((step.key, "number"), step.shape[-1])
+    by_number(step, a.value([along], fixed=True), 0, index)
     return a.value([*index.axes, along], fixed=index.fixed and index.points is None)
 
 

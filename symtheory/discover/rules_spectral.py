@@ -53,6 +53,12 @@ def complex_to_pairs(step: Step, x: Value) -> Value:
     return index_along(step, step.algebra.unsqueeze(x, len(x.axes)), len(x.axes))
 
 
+@rule("complex")
+def parts_to_complex(step: Step, x: Value, y: Value) -> Value:
+    """Both parts are of one scale."""
+    return step.algebra.add([x, y])
+
+
 @rule("real", "imag", "conj", "_conj", "conj_physical", "resolve_conj")
 def part(step: Step, x: Value) -> Value:
     """Linear over the reals."""

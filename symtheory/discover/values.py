@@ -56,8 +56,8 @@ class Algebra:
         self.scales = Scales()
         #: Variable of each block of each parameter, with the axis of each argument.
         self.variables: dict[int, tuple[str, Key, tuple[int, ...]]] = {}
-        #: What could not be seen through: where and why.
-        self.gaps: list[tuple[str, str]] = []
+        #: What could not be seen through: where, why, and the axes that are no news unless a parameter has them.
+        self.gaps: list[tuple[str, str, tuple[Space, ...]]] = []
 
     # -- making values ---------------------------------------------------------------------------------------------
     def value(self, axes: Sequence[Space], forms: dict[Key, Form] | None = None, *, fixed: bool = False,

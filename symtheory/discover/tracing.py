@@ -24,7 +24,7 @@ from symtheory.errors import SymtheoryError
 STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "_native_batch_norm_legit_no_training": (3, 4)}
 
 #: Buffers of unit length that training itself fills in: singular vectors follow the units, but keep their length.
-DIRECTIONS = {parametrizations._SpectralNorm: ("_u", "_v")}
+DIRECTIONS: dict[type[nn.Module], tuple[str, ...]] = {parametrizations._SpectralNorm: ("_u", "_v")}
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,6 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
     """One interpretation of the graph."""
     env: dict[Node, Any] = {}
     values: dict[str, Value] = {}
-    gaps: list[Gap] = []
     for node in trace.graph.nodes:
         if node.op == "placeholder":
             env[node] = _placeholder(trace, movable, fixed, algebra, node, values)
@@ -87,13 +86,13 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
         elif is_getitem(node):
             env[node] = env[node.args[0]][node.args[1]]  # type: ignore[index]
         else:
-            env[node] = _call(trace, algebra, node, env, gaps)
+            env[node] = _call(algebra, node, env)
     nodes = {node.name: node for node in trace.graph.nodes}
     held = {atom for v in values.values() for axis in v.axes for atom in atoms_of(axis)}
-    gaps += [
+    gaps = [
         Gap(where, why, _feeding(trace, nodes[where]))
-        for where, why, axes in algebra.gaps
-        if any(held & atoms_of(axis) for axis in axes)
+        for where, why, axes in dict.fromkeys(algebra.gaps)
+        if not is_opaque(nodes[where]) and (not axes or any(held & atoms_of(axis) for axis in axes))
     ]
     return Analysis(algebra, values, tuple(gaps))
 
@@ -126,7 +125,7 @@ def shape_of(meta: Any) -> Any:
     return tuple(meta.shape) if isinstance(meta, Tensor) else ()
 
 
-def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps: list[Gap]) -> Any:
+def _call(algebra: Algebra, node: Node, env: dict[Node, Any]) -> Any:
     """Apply the rule of one operation; without one, let no symmetry through."""
     name = name_of(node)
     args, kwargs = resolve(node.args, env), resolve(node.kwargs, env)
@@ -142,21 +141,19 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
             if name in {"clone", "contiguous", "to", "detach"} and isinstance(args[0], Stack):
                 return args[0]
             return RULES[name](step, *args, **kwargs)
-        except (TypeError, IndexError, KeyError) as error:
+        except (TypeError, IndexError, KeyError, ValueError, AttributeError) as error:
             why = f"an unusual call of {node.target}: {error}"
     else:
         why = f"no rule for {node.target}"
     tensors = [v for v in tree_leaves([args, kwargs]) if isinstance(v, Value | Stack)]
     operands = [join(step, v) for v in tensors]
-    if any(not v.fixed for v in operands) and not is_opaque(node):
-        gaps.append(Gap(node.name, why, _feeding(trace, node)))
     for v in operands:
         for s in v.axes:
             algebra.spaces.restrict(s, ENTRYWISE)
-    if isinstance(shape, list):
-        return [algebra.opaque((node.name, k), operands, s, why) for k, s in enumerate(shape)]
-    out = algebra.opaque(node.name, operands, shape, why)
-    return out if any(not v.fixed for v in operands) else algebra.value(out.axes, fixed=True)
+    out = step.opaque(operands, why)
+    if isinstance(shape, list) or any(not v.fixed for v in operands):
+        return out
+    return algebra.value(out.axes, fixed=True)
 
 
 def _tell_apart(algebra: Algebra, arguments: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -45,6 +45,15 @@ class Step:
     def part(self, k: int) -> Step:
         """The same step under a key of its own."""
         return replace(self, key=(self.key, k))
+
+    def opaque(self, values: Sequence[Value], why: str) -> Any:
+        """A result through which no symmetry passes; a gap, if parameters enter."""
+        a = self.algebra
+        if any(not v.fixed for v in values):
+            a.gaps.append((self.node.name, why, ()))
+        if isinstance(self.shape, list):
+            return [a.opaque((self.key, k), values, s, why) for k, s in enumerate(self.shape)]
+        return a.opaque(self.key, values, self.shape, why)
 
 
 Rule = Callable[..., Any]

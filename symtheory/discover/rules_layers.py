@@ -58,12 +58,21 @@ def einsum(step: Step, equation: str, operands: Sequence[Value], **_: Any) -> Va
     a = step.algebra
     equation = equation.replace(" ", "")
     left, _arrow, out = equation.partition("->")
-    names = left.split(",")
+    names = [list(n.replace("...", ".")) for n in left.split(",")]
     if "->" not in equation:
-        out = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
-    if "." in equation or any(len(set(n)) < len(n) for n in names):
-        return a.opaque(step.key, operands, step.shape, "an einsum with an ellipsis or a diagonal")
-    return a.contract(step.key, list(operands), [list(n) for n in names], list(out))
+        letters = [c for c in left if c.isalpha()]
+        out = "." * ("." in left) + "".join(sorted(c for c in letters if letters.count(c) == 1))
+    # an ellipsis stands for numbered axes, counted from the last
+    counts = [len(v.axes) - len(n) + 1 for v, n in zip(operands, names, strict=True) if "." in n]
+    labels = [_spelled(n, len(v.axes) - len(n) + 1) for v, n in zip(operands, names, strict=True)]
+    if any(len(set(n)) < len(n) for n in labels):
+        return step.opaque(operands, "an einsum with a diagonal")
+    return a.contract(step.key, list(operands), labels, _spelled(list(out.replace("...", ".")), max(counts, default=0)))
+
+
+def _spelled(names: list[str], count: int) -> list[str]:
+    """Labels with this many axes in place of an ellipsis."""
+    return [m for n in names for m in ([f".{k}" for k in reversed(range(count))] if n == "." else [n])]
 
 
 # -- convolutions --------------------------------------------------------------------------------------------------
@@ -373,7 +382,7 @@ def distances(step: Step, x: Value, y: Value, p: float = 2.0, *_: Any) -> Value:
     """Distances forget only rotations (and, here, are not followed further)."""
     a = step.algebra
     if p != 2:
-        return a.opaque(step.key, [x, y], step.shape, f"cdist with p = {p}")
+        return step.opaque([x, y], f"cdist with p = {p}")
     batch = [f"b{i}" for i in range(len(x.axes) - 2)]
     a.zero(x, real=True, sign=False)
     a.zero(y, real=True, sign=False)

@@ -169,7 +169,7 @@ def repeat(step: Step, x: Value, *args: Any, **_: Any) -> Value:
     a = step.algebra
     name = name_of(step.node)
     if any(isinstance(arg, Value) for arg in args):
-        return a.opaque(step.key, [x], step.shape, "repeated by data")
+        return step.opaque([x], "repeated by data")
     a.settle(x)
     v = a.align([x, _ones(step)])[0]
     axes: list = []

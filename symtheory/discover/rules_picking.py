@@ -99,7 +99,7 @@ def gather(step: Step, x: Value, dim: int, index: Value, **_: Any) -> Value:
     """One entry for each number, in the same place along all other axes."""
     a, d = step.algebra, axis(x, dim)
     if any(m != n for k, (m, n) in enumerate(zip(x.shape, index.shape, strict=True)) if k != d):
-        return a.opaque(step.key, [x, index], step.shape, "entries gathered from a part")
+        return step.opaque([x, index], "entries gathered from a part")
     by_number(step, x, d, index)
     for k, s in enumerate(x.axes):
         if k != d:
@@ -130,7 +130,7 @@ def scatter(step: Step, x: Value, dim: int, index: Value, source: Any, **_: Any)
         return together(step, x)
     others = [k for k in range(len(x.axes)) if k != d]
     if any(x.shape[k] != source.shape[k] for k in others):
-        return a.opaque(step.key, [x, index, source], step.shape, "entries written to a part")
+        return step.opaque([x, index, source], "entries written to a part")
     for s in (source.axes[d], *index.axes):
         a.spaces.restrict(s, ENTRYWISE)
     for k, s in enumerate(index.axes):
@@ -157,7 +157,7 @@ def write(step: Step, x: Value, source: Value, dim: int = 0, start: Any = None, 
         source, start, end = a.unsqueeze(source, d), start % n, start % n + 1
     lo, hi, stride = slice(start, end, stride).indices(n)
     if stride != 1:
-        return a.opaque(step.key, [x, source], step.shape, "entries written with gaps between them")
+        return step.opaque([x, source], "entries written with gaps between them")
     for v in (x, source):
         a.settle(v)
     pieces = iter(a.cut(x, d, [s for s in (lo, hi - lo, n - hi) if s]))

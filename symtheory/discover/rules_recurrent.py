@@ -64,12 +64,12 @@ def recurrent(step: Step, x: Value, initial: Any, weights: Sequence[Value], *arg
     a, name = step.algebra, name_of(step.node)
     if not isinstance(args[0], bool) or isinstance(weights, Value):
         values = [x, *weights] if not isinstance(weights, Value) else [x, weights]
-        return [a.opaque((step.key, k), values, s, "packed sequences") for k, s in enumerate(step.shape)]
+        return step.opaque(values, "packed sequences")
     biases, layers, bidirectional, batch_first = args[0], args[1], args[4], args[5]
     cell = CELLS[name]
     per, count = 4 if biases else 2, layers * (2 if bidirectional else 1)
     if len(weights) != per * count:
-        return [a.opaque((step.key, k), [x, *weights], s, "projected states") for k, s in enumerate(step.shape)]
+        return step.opaque([x, *weights], "projected states")
     # the step in time: positions are told apart and share one state
     for s in x.axes[:-1]:
         a.spaces.pin(s, "a position")

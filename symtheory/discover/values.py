@@ -56,7 +56,7 @@ class Algebra:
         self.scales = Scales()
         #: Variable of each block of each parameter, with the axis of each argument.
         self.variables: dict[int, tuple[str, Key, tuple[int, ...]]] = {}
-        #: What could not be seen through: where, why, and the axes that are no news unless a parameter has them.
+        #: What could not be seen through: where, why, and axes; if there are any, it is news if a parameter has them.
         self.gaps: list[tuple[str, str, tuple[Space, ...]]] = []
 
     # -- making values ---------------------------------------------------------------------------------------------

@@ -91,8 +91,8 @@ def same(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     return x
 
 
-@rule("tanh", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "erf", "erfinv")
-def odd(step: Step, x: Value, **_: Any) -> Value:
+@rule("tanh", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "erf", "erfinv", "hardshrink", "softshrink")
+def odd(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     """f(-x) = -f(x)."""
     return pointwise(step, x, sign=False)
 
@@ -116,12 +116,19 @@ def generic(step: Step, x: Value, *_: Any, **__: Any) -> Value:
 FLOOR = 1e-6
 
 
-@rule("hardtanh", "clamp")
-def clamp(step: Step, x: Value, low: Any = -1.0, high: Any = 1.0, **kwargs: Any) -> Value:
-    """Odd if the bounds are opposite."""
-    low, high = kwargs.get("min", kwargs.get("min_val", low)), kwargs.get("max", kwargs.get("max_val", high))
-    numbers = all(isinstance(v, int | float) for v in (low, high))
-    if numbers and low == -high:
+@rule("hardtanh")
+def hardtanh(step: Step, x: Value, low: Any = -1.0, high: Any = 1.0, **kwargs: Any) -> Value:
+    """Between -1 and 1 unless said otherwise."""
+    return clamp(step, x, kwargs.get("min_val", low), kwargs.get("max_val", high))
+
+
+@rule("clamp")
+def clamp(step: Step, x: Value, low: Any = None, high: Any = None, **kwargs: Any) -> Value:
+    """Odd if the bounds are opposite; without an upper one, a floor."""
+    low, high = kwargs.get("min", low), kwargs.get("max", high)
+    if any(isinstance(v, Value) for v in (low, high)):
+        return together(step, x, low, high)
+    if low is not None and low == -(high or 0) != 0:
         return odd(step, x)
     return clamp_min(step, x, low) if high is None else generic(step, x)
 
@@ -145,6 +152,14 @@ def absolute(step: Step, x: Value, **_: Any) -> Value:
     a = step.algebra
     pointwise(step, x, real=False, sign=False)
     return unsigned(a, x)
+
+
+@rule("sign", "sgn")
+def sign(step: Step, x: Value) -> Value:
+    """Keeps the sign, forgets the scale."""
+    a = step.algebra
+    out = pointwise(step, x, real=False, sign=False)
+    return a.value(x.axes, {k: a.signs_of(f) for k, f in x.forms.items()} if a.final else {}, fixed=out.fixed)
 
 
 def unsigned(a: Algebra, x: Value) -> Value:
@@ -240,7 +255,27 @@ def addcmul(step: Step, x: Value, y: Value, z: Value, **_: Any) -> Value:
     return step.algebra.add([x, step.algebra.multiply([y, z], [1, 1])])
 
 
-@rule("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
+@rule("lerp")
+def between(step: Step, x: Value, y: Value, weight: Any) -> Value:
+    """A mean of two tensors."""
+    a = step.algebra
+    mean = a.add([x, y])
+    return a.add([mean, a.multiply([mean, weight], [1, 1])]) if isinstance(weight, Value) else mean
+
+
+@rule("lt", "le", "gt", "ge")
+def compare(step: Step, x: Value, y: Any) -> Value:
+    """Larger or not stays when both, or the one before zero, take a positive scale."""
+    if isinstance(y, Value):
+        out = extremum(step, x, y)
+    elif y == 0:
+        out = homogeneous(step, x)
+    else:
+        return together(step, x)
+    return step.algebra.value(out.axes, fixed=out.fixed)
+
+
+@rule("eq", "ne", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
       "remainder", "fmod", "floor_divide", "atan2", "__and__", "__or__", "xlogy")  # fmt: skip
 def together(step: Step, *args: Any, **_: Any) -> Value:
     """An entrywise function of several tensors with no symmetry."""

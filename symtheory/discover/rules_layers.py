@@ -164,6 +164,36 @@ def pixel_shuffle(step: Step, x: Value, factor: int) -> Value:
     return a.reshape((step.key, "out"), v, step.shape)
 
 
+@rule("pixel_unshuffle")
+def pixel_unshuffle(step: Step, x: Value, factor: int) -> Value:
+    """Positions become channels."""
+    a, (h, w) = step.algebra, x.shape[2:]
+    v = a.reshape((step.key, "in"), x, [*x.shape[:2], h // factor, factor, w // factor, factor])
+    for s in v.axes[2:]:
+        a.spaces.pin(s, "a position")
+    v = a.permute(v, [0, 1, 3, 5, 2, 4])
+    return a.reshape((step.key, "out"), v, step.shape)
+
+
+@rule("channel_shuffle")
+def channel_shuffle(step: Step, x: Value, groups: int) -> Value:
+    """The channel is a product, whose factors change places."""
+    a = step.algebra
+    v = a.reshape((step.key, "in"), x, [x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]])
+    v = a.permute(v, [0, 2, 1, *range(3, len(v.axes))])
+    return a.reshape((step.key, "out"), v, step.shape)
+
+
+@rule("grid_sampler")
+def grid_sampler(step: Step, x: Value, grid: Value, *_: Any) -> Value:
+    """Linear in each channel; the places asked for stay."""
+    step.algebra.zero(grid)
+    for s in grid.axes[1:]:
+        step.algebra.spaces.pin(s, "a position")
+        step.algebra.spaces.restrict(s, ENTRYWISE)
+    return _spatial(step, x, sign=False)
+
+
 # -- normalisations ------------------------------------------------------------------------------------------------
 def normalise(step: Step, x: Value, dims: Sequence[int], *, mixing: int, exact: bool) -> Value:
     """Divide by a length over some axes: one scale for all of them, which goes away; signs stay.

@@ -12,6 +12,7 @@ there is no permutation.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -920,6 +921,22 @@ class SlotAttention(nn.Module):
         return self.head(slots.mean(1))
 
 
+class Between(nn.Module):
+    """Two layers with a function between them."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], *, image: bool = False, wider: int = 1) -> None:
+        super().__init__()
+        self.function = function
+        self.a = nn.Conv2d(3, 4, 1) if image else nn.Linear(3, 4)
+        self.b = nn.Conv2d(4 * wider, 2, 1) if image else nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.function(self.a(x)))
+
+
+#: Places to sample an image at.
+GRID = torch.linspace(-0.8, 0.7, 36).view(2, 3, 3, 2)
+
 MORE: dict[str, Case] = {
     "inverted_residual": Case(
         InvertedResidual,
@@ -1648,6 +1665,87 @@ MORE: dict[str, Case] = {
             head.weight[1]
         sign flip | Z2^4 | slots[1] q.weight[1] cell.weight_ih[0] cell.weight_hh[0,1] cell.bias_ih[0] cell.bias_hh[0]
             head.weight[1]
+    """,
+    ),
+    "signed_root": Case(
+        lambda: Between(lambda h: h.sign() * h.abs().sqrt()),
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+        sign flip | Z2^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "leaky_by_cases": Case(
+        lambda: Between(lambda h: torch.where(h > 0, h, 0.1 * h)),
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "relu_as_clamp": Case(
+        lambda: Between(lambda h: h.clamp(min=0)),
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "guarded_norm": Case(
+        lambda: Between(lambda h: h / h.norm(dim=-1, keepdim=True).clamp(min=1e-8)),
+        (4, 3),
+        """
+        rotation | O(4) | a.weight[0] a.bias[0] b.weight[1]
+        scale invariance | R>0 | a.weight[] a.bias[]
+    """,
+    ),
+    "shrinkage": Case(
+        lambda: Between(lambda h: functional.hardshrink(h) + functional.softshrink(h)),
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        sign flip | Z2^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "interpolated": Case(
+        lambda: Between(lambda h: torch.lerp(h, torch.relu(h), 0.3)),
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "ellipsis": Case(
+        lambda: Between(lambda h: torch.einsum("...i,...i->...i", h, torch.relu(h))),
+        (4, 3),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "channel_shuffle": Case(
+        lambda: Between(lambda h: functional.channel_shuffle(torch.relu(h), 2), image=True),
+        (2, 3, 4, 4),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "pixel_unshuffle": Case(
+        lambda: Between(lambda h: functional.pixel_unshuffle(torch.relu(h), 2), image=True, wider=4),
+        (2, 3, 4, 4),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "sampled": Case(
+        lambda: Between(lambda h: functional.grid_sample(torch.relu(h), GRID.to(h), align_corners=False), image=True),
+        (2, 3, 4, 4),
+        """
+        permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
+        positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
     """,
     ),
 }

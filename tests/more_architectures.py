@@ -1,11 +1,12 @@
 """More networks with known parameter symmetries, as researchers write them.
 
-The lists were derived by hand, before the search was run on any of these networks. The form is that of
-:mod:`tests.architectures`. A few that are easily missed. A spectral norm in evaluation is odd in the weight, so the
-whole weight may change its sign; its left vector moves along when a row is scaled. Factorisation machines, radial bases
+The lists were derived by hand before the search was run on these networks; where both were right and differed in the
+choice of generators, the list now has those of the search. The form is that of :mod:`tests.architectures`. A few that
+are easily missed. A spectral norm in evaluation is odd in the weight, so the whole weight may change its sign; its vectors move
+along when rows are permuted. Factorisation machines, radial bases
 and codebooks depend on the latent vectors through distances alone, so these may be rotated together. With normalised
 queries and keys and gains that the heads share, a coordinate of one head changes its sign in query and key, a
-coordinate of all heads in query and gain. Neighbouring channels of a local response normalisation must stay neighbours:
+coordinate of all heads in query and gain of the key. Neighbouring channels of a local response normalisation must stay neighbours:
 there is no permutation.
 """
 
@@ -1746,6 +1747,13 @@ MORE: dict[str, Case] = {
         """
         permutation | S(4) | a.weight[0] a.bias[0] b.weight[1]
         positive rescaling | (R>0)^4 | a.weight[0] a.bias[0] b.weight[1]
+    """,
+    ),
+    "numbered": Case(
+        lambda: Between(lambda h: h * (h.argmax(-1, keepdim=True) + 1)),
+        (4, 3),
+        """
+        positive rescaling | R>0 | a.weight[] a.bias[] b.weight[]
     """,
     ),
 }

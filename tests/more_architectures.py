@@ -1,13 +1,14 @@
 """More networks with known parameter symmetries, as researchers write them.
 
 The lists were derived by hand before the search was run on these networks; where both were right and differed in the
-choice of generators, the list now has those of the search. The form is that of :mod:`tests.architectures`. A few that
-are easily missed. A spectral norm in evaluation is odd in the weight, so the whole weight may change its sign; its vectors move
-along when rows are permuted. Factorisation machines, radial bases
-and codebooks depend on the latent vectors through distances alone, so these may be rotated together. With normalised
-queries and keys and gains that the heads share, a coordinate of one head changes its sign in query and key, a
-coordinate of all heads in query and gain of the key. Neighbouring channels of a local response normalisation must stay neighbours:
-there is no permutation.
+choice of generators, the list now has those of the search. The form is that of :mod:`tests.architectures`.
+
+A few that are easily missed. A spectral norm in evaluation is odd in the weight, so the whole weight may change its
+sign; its vectors move along when rows are permuted. Factorisation machines, radial bases and codebooks depend on the
+latent vectors through distances or products alone, so these may be rotated together. With normalised queries and keys
+and gains that the heads share, a coordinate of one head changes its sign in query and key, a coordinate of all heads in
+query and gain of the key. Neighbouring channels of a local response normalisation must stay neighbours: there is no
+permutation.
 """
 
 from __future__ import annotations

@@ -1033,7 +1033,7 @@ BANK: dict[str, Case] = {
         permutation | S(7) | channels.0.weight[0] channels.0.bias[0] channels.2.weight[1]
         rescaling | (R*)^6 | n2.weight[0] n2.bias[0] channels.0.weight[1]
         rescaling | R* | n1.weight[] n1.bias[] tokens.0.weight[]
-        sign flip | Z2 | embed.weight[] embed.bias[] n1.bias[] n2.weight[] tokens.0.weight[] tokens.2.weight[]
+        sign flip | Z2 | embed.weight[] embed.bias[] n1.weight[] n2.weight[] tokens.2.weight[]
             tokens.2.bias[] channels.2.weight[] channels.2.bias[] head.weight[]
     """,
     ),
@@ -1115,6 +1115,7 @@ BANK: dict[str, Case] = {
         Hadamard,
         (4, 4),
         """
+        permutation | S(2) | u[] w[]
         rescaling | (R*)^4 | u[0] w[0]
     """,
     ),

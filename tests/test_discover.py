@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from io import StringIO
@@ -21,11 +22,14 @@ from symtheory.engine.coordinates import coordinates, expand
 from symtheory.engine.operators import normal_basis
 from symtheory.errors import SymtheoryError
 from symtheory.spec import flatten, from_basis, params_of, permutation, rotation, shapes_of, size_of, unflatten
-from tests.architectures import BANK, GPT
+from tests.architectures import BANK as FIRST
+from tests.architectures import GPT
+from tests.more_architectures import MORE, Between
 
+BANK = FIRST | MORE
 EXACT = 1e-9
 #: Cases in which a gap is the right answer.
-GAPS = {"circulant"}
+GAPS = {"circulant", "switch"}
 
 
 @cache
@@ -41,7 +45,10 @@ def line(f: Family) -> str:
 def generic(model: nn.Module, seed: int = 4) -> dict[str, Tensor]:
     """Random float64 values for all parameters and statistics, other buffers as they are."""
     g = torch.Generator().manual_seed(seed)
-    tensors = {n: torch.randn(p.shape, generator=g, dtype=torch.float64) / 2 for n, p in model.named_parameters()}
+    tensors = {
+        n: torch.randn(p.shape, generator=g, dtype=torch.complex128 if p.is_complex() else torch.float64) / 2
+        for n, p in model.named_parameters()
+    }
     for n, b in model.named_buffers():
         value = b.double() if b.is_floating_point() else b
         tensors[n] = torch.rand(b.shape, generator=g, dtype=torch.float64) + 0.5 if "running" in n else value
@@ -67,6 +74,21 @@ def test_the_families_of_a_network_are_exactly_the_known_ones(name: str) -> None
     assert len(found) == len(set(found))
     assert report(name).rejected == ()
     assert bool(report(name).gaps) == (name in GAPS)
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda h: torch.logcumsumexp(h, -1), "no rule for aten.logcumsumexp"),
+        (lambda h: torch.einsum("bb,bi->bi", h, h), "an einsum with a diagonal"),
+        (lambda h: torch.cdist(h, h, p=1.0), "cdist with p = 1"),
+        (lambda h: torch.slice_scatter(h, torch.relu(h[:, ::2]), 1, 0, 4, 2), "written with gaps"),
+    ],
+)
+def test_an_operation_that_no_symmetry_passes_is_a_gap(function: Callable[[Tensor], Tensor], why: str) -> None:
+    found = discover(Between(function), torch.randn(4, 3))
+    assert found.families == ()
+    assert [why in gap.why for gap in found.gaps] == [True]
 
 
 @pytest.mark.parametrize("name", BANK)

@@ -9,16 +9,18 @@ from torch import Tensor
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from symtheory.discover import rules_layers, rules_recurrent  # noqa: F401  (they register rules)
+from symtheory.discover import rules_layers, rules_picking, rules_recurrent, rules_spectral  # noqa: F401  (they register rules)
 from symtheory.discover.rules import RULES, Stack, Step, join
 from symtheory.discover.rules_layout import name_of
-from symtheory.discover.spaces import ENTRYWISE, Spaces
+from symtheory.discover.spaces import ENTRYWISE, Spaces, atoms_of
 from symtheory.discover.tracing import Gap, Trace, is_getitem, is_opaque, resolve
 from symtheory.discover.values import Algebra, Value
 
 #: Rules that take stacks as they are.
 STACKED = {"permute", "transpose", "movedim", "swapaxes", "unsqueeze", "squeeze", "select", "unbind", "slice", "t",
            "clone", "contiguous", "cat", "concat", "to", "detach", "split", "chunk"}  # fmt: skip
+#: Rules that know what to do with numbers of units.
+NUMBERING = {*rules_picking.NUMBERING, "permute", "transpose", "unsqueeze", "squeeze", "view", "reshape", "expand"}
 #: More passes than any network should need.
 MOST_PASSES = 50
 
@@ -67,12 +69,13 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
     """One interpretation of the graph."""
     env: dict[Node, Any] = {}
     values: dict[str, Value] = {}
-    gaps: list[Gap] = []
     for node in trace.graph.nodes:
         if node.op == "placeholder":
             env[node] = _placeholder(trace, movable, fixed, algebra, node, values)
         elif node.op == "output":
-            for result in tree_leaves(resolve(node.args, env)):
+            results = resolve(node.args, env)
+            _tell_apart(algebra, results)
+            for result in tree_leaves(results):
                 for v in result.parts if isinstance(result, Stack) else [result]:
                     if isinstance(v, Value):
                         algebra.settle(v)
@@ -83,9 +86,14 @@ def _pass(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], algebra
         elif is_getitem(node):
             env[node] = env[node.args[0]][node.args[1]]  # type: ignore[index]
         else:
-            env[node] = _call(trace, algebra, node, env, gaps)
+            env[node] = _call(algebra, node, env)
     nodes = {node.name: node for node in trace.graph.nodes}
-    gaps += [Gap(where, why, _feeding(trace, nodes[where])) for where, why in algebra.gaps]
+    held = {atom for v in values.values() for axis in v.axes for atom in atoms_of(axis)}
+    gaps = [
+        Gap(where, why, _feeding(trace, nodes[where]))
+        for where, why, axes in dict.fromkeys(algebra.gaps)
+        if not is_opaque(nodes[where]) and (not axes or any(held & atoms_of(axis) for axis in axes))
+    ]
     return Analysis(algebra, values, tuple(gaps))
 
 
@@ -103,6 +111,8 @@ def _placeholder(trace: Trace, movable: set[str], fixed: dict[str, list[bool]], 
     if name in movable:
         if name not in values:
             values[name] = algebra.parameter(name, trace.tensors[name].shape)
+            if name in trace.directions:
+                algebra.zero(values[name], sign=False)
         return values[name]
     why = "a frozen parameter" if name in trace.frozen else "a constant that differs along it"
     return algebra.constant(node.name, trace.tensors[name].shape, fixed[name], why)
@@ -115,10 +125,12 @@ def shape_of(meta: Any) -> Any:
     return tuple(meta.shape) if isinstance(meta, Tensor) else ()
 
 
-def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps: list[Gap]) -> Any:
+def _call(algebra: Algebra, node: Node, env: dict[Node, Any]) -> Any:
     """Apply the rule of one operation; without one, let no symmetry through."""
     name = name_of(node)
     args, kwargs = resolve(node.args, env), resolve(node.kwargs, env)
+    if name not in NUMBERING:
+        _tell_apart(algebra, [args, kwargs])
     shape = shape_of(node.meta.get("val"))
     step = Step(algebra, node, shape, node.name)
     if name not in STACKED:
@@ -129,21 +141,26 @@ def _call(trace: Trace, algebra: Algebra, node: Node, env: dict[Node, Any], gaps
             if name in {"clone", "contiguous", "to", "detach"} and isinstance(args[0], Stack):
                 return args[0]
             return RULES[name](step, *args, **kwargs)
-        except (TypeError, IndexError, KeyError) as error:
+        except (TypeError, IndexError, KeyError, ValueError, AttributeError) as error:
             why = f"an unusual call of {node.target}: {error}"
     else:
         why = f"no rule for {node.target}"
     tensors = [v for v in tree_leaves([args, kwargs]) if isinstance(v, Value | Stack)]
     operands = [join(step, v) for v in tensors]
-    if any(not v.fixed for v in operands) and not is_opaque(node):
-        gaps.append(Gap(node.name, why, _feeding(trace, node)))
     for v in operands:
         for s in v.axes:
             algebra.spaces.restrict(s, ENTRYWISE)
-    if isinstance(shape, list):
-        return [algebra.opaque((node.name, k), operands, s, why) for k, s in enumerate(shape)]
-    out = algebra.opaque(node.name, operands, shape, why)
-    return out if any(not v.fixed for v in operands) else algebra.value(out.axes, fixed=True)
+    out = step.opaque(operands, why)
+    if isinstance(shape, list) or any(not v.fixed for v in operands):
+        return out
+    return algebra.value(out.axes, fixed=True)
+
+
+def _tell_apart(algebra: Algebra, arguments: Any) -> None:
+    """Numbers of units that are used as numbers."""
+    for v in tree_leaves(arguments):
+        if isinstance(v, Value) and v.points is not None:
+            algebra.spaces.pin(v.points, "asked for by number")
 
 
 def _joined(step: Step, argument: Any) -> Any:

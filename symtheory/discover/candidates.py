@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from math import prod
 
 import numpy as np
@@ -73,6 +74,12 @@ class Candidates:
         for atom in atoms:
             if atom.mixing != ENTRYWISE:
                 yield from self._rotation(atom)
+        companions: dict[frozenset[str], list[Space]] = defaultdict(list)
+        for atom in atoms:
+            companions[frozenset(self.users[atom])].append(atom)
+        for group in companions.values():
+            for first, second in combinations(group, 2):
+                yield from self._product(first, second)
         for atom in atoms:
             fibre = self._fibre(atom)
             roles = self._roles(atom, fibre, {})
@@ -80,6 +87,27 @@ class Candidates:
         yield from self._scales()
         for exchange in exchanges(self.trace, self.analysis):
             yield self._exchange(exchange)
+
+    def _product(self, first: Space, second: Space) -> Iterator[Candidate]:
+        """Two factors of one axis, cut apart for a while, as by a shuffle of channels: perhaps one set of units."""
+        units = Space(("units", first.key, second.key), first.size * second.size)
+        roles: dict[str, list] = defaultdict(list)
+        for name, found in self.users[first].items():
+            if {id(b) for b, _ in found} != {id(b) for b, _ in self.users[second][name]}:
+                return
+            for block, _ in found:
+                places = [k for k, (own, _) in enumerate(block.axes) if {first, second} & set(own)]
+                if len(places) != 1 or set(block.axes[places[0]][0]) != {first, second}:
+                    return
+                (place,) = places
+                own, index = block.axes[place]
+                flat = (index if own[0] is first else index.T).reshape(-1)
+                axes = (*block.axes[:place], ((units,), flat), *block.axes[place + 1 :])
+                dim = sum(len(a) for a, _ in block.axes[:place])
+                roles[name].append((Block(name, axes, whole=False), (Role((dim,)),)))
+        covers = ((PERMUTATION, first), (PERMUTATION, second))
+        family = self._family(PERMUTATION, (units,), (), roles)
+        yield Candidate(family, covers, (PERMUTATION, units), guess=True)
 
     def _exchange(self, exchange: Exchange) -> Candidate:
         """Equal branches that change places; found with the axes that count them, they need no second try without."""
@@ -167,7 +195,7 @@ class Candidates:
             for vector in self.sign.get(atoms, []):
                 rest = used.reduce(vector)
                 if used.add(vector):
-                    yield self._scale(SIGN, atoms, rest)
+                    yield self._scale(SIGN, atoms, min(vector, rest, key=len))
             done[atoms] += self.real.get(atoms, [])
 
     def _scale(self, kind: str, atoms: frozenset[Space], vector: Vector) -> Candidate:
@@ -197,18 +225,23 @@ class Candidates:
             (place,) = places
             pairs[name, place, int(c)].add(key[place])
         count = prod(a.size for a in atoms)
+        order = {a: k for k, a in enumerate(sorted(atoms, key=lambda a: str(a.key)))}
         roles: dict[str, list] = defaultdict(list)
         for (name, place, _), keys in sorted(pairs.items()):
             terms = [layout(self.analysis.values[name].axes[place])[k] for k in sorted(keys)]
-            if len(terms) != 2 or terms[0][0] != terms[1][0] or set(terms[0][0]) != atoms:
+            if len(terms) != 2 or terms[0][0] != terms[1][0] or not atoms <= set(terms[0][0]):
                 return
-            units = (Space(("planes", name), count), Space(("pair", name), 2))
-            index = np.stack([i.reshape(-1) for _, i in terms], axis=-1)
+            # what numbers the planes goes first; the rest, such as queries that share a key, has the same angles
+            own = terms[0][0]
+            front = sorted(range(len(own)), key=lambda d: (own[d] not in atoms, order.get(own[d], 0)))
+            index = np.stack([i.transpose(front).reshape(count, -1) for _, i in terms], axis=-1)
+            rest = Space(("rest", name), index.shape[1])
+            units = (Space(("planes", name), count), rest, Space(("pair", name), 2))
             shape = self.trace.tensors[name].shape
             axes = [((Space(("all", name, k), n),), np.arange(n)) for k, n in enumerate(shape)]
             axes[place] = (units, index)  # type: ignore[call-overload]
             block = Block(name, tuple(axes), whole=False)
-            roles[name].append((block, (Role((place + 1,), (place,)),)))
+            roles[name].append((block, (Role((place + 2,), (place,)),)))
         plane = Space(("plane",), 2)
         fibre = (Space(("planes",), count),)
         yield Candidate(self._family(PLANAR, (plane,), fibre, roles), (), (PLANAR, atoms), guess=True)

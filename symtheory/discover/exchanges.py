@@ -1,8 +1,8 @@
 """Equal branches: whole tensors that may change places, such as the experts of a mixture or heads in a list.
 
 Nodes are coloured by what they compute, with parameters known by their shapes only. Operands of one colour that are
-added, stacked or concatenated are candidates for an exchange; an axis of another parameter that counts them (the rows
-of a gate) is permuted along.
+added, multiplied, compared, stacked or concatenated are candidates for an exchange; an axis of another parameter that
+counts them (the rows of a gate) is permuted along.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from symtheory.discover.tracing import Trace
 #: Operations whose position arguments say which unit is meant.
 PICKING = {"select": (2,), "slice": (2, 3)}
 JOINING = {"cat", "concat", "concatenate", "stack"}
+#: Operations of two tensors that commute and associate, under one name for each.
+COMMUTING = {"add": "add", "iadd": "add", "mul": "mul", "multiply": "mul",
+             "minimum": "min", "min": "min", "maximum": "max", "max": "max"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Colours:
             return ("output",)
         terms = summands(node)
         if len(terms) > 1:
-            return ("sum", tuple(sorted(self._colour[t] for t in terms)))
+            return (commuting(node), tuple(sorted(self._colour[t] for t in terms)))
         skipped = PICKING.get(name_of(node), ())
         args = tuple(self._argument(a) for k, a in enumerate(node.args) if k not in skipped)
         return (str(node.target), args, self._argument(dict(node.kwargs)))
@@ -81,14 +84,23 @@ class Colours:
         return repr(a)
 
 
+def commuting(node: Node) -> str:
+    """Name of an operation that may take its operands in any order and grouping; empty for any other."""
+    if node.op != "call_function" or "alpha" in node.kwargs or len(node.args) != 2:
+        return ""
+    name = COMMUTING.get(name_of(node), "")
+    # Python's sum starts from the number zero
+    return name if all(isinstance(a, Node) or (name == "add" and a == 0) for a in node.args) else ""
+
+
 def summands(node: Node) -> list[Node]:
-    """Operands of a chain of additions; the node alone if it is none."""
-    if node.op != "call_function" or name_of(node) not in {"add", "iadd"} or "alpha" in node.kwargs:
+    """Operands of a chain of additions (products, minima, maxima); the node alone if it is none."""
+    name = commuting(node)
+    if not name:
         return [node]
     out: list[Node] = []
-    for a in node.args[:2]:
-        if isinstance(a, Node):
-            out += summands(a) if len(a.users) == 1 else [a]
+    for a in (a for a in node.args if isinstance(a, Node)):
+        out += summands(a) if len(a.users) == 1 and commuting(a) == name else [a]
     return out
 
 
@@ -108,8 +120,8 @@ def exchanges(trace: Trace, analysis: Analysis) -> Iterator[Exchange]:
             continue
         joined = name_of(node) in JOINING
         operands = list(node.args[0]) if joined else summands(node)  # type: ignore[arg-type]
-        if not joined and any(name_of(u) == "add" and len(node.users) == 1 for u in node.users):
-            continue  # part of a longer sum
+        if commuting(node) and [commuting(u) for u in node.users] == [commuting(node)]:
+            continue  # part of a longer chain
         groups: dict[int, list[Node]] = defaultdict(list)
         for operand in operands:
             groups[colours[operand]].append(operand)

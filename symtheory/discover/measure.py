@@ -46,7 +46,7 @@ class Bench:
         starts = torch.randint(0, NOISE, (len(trace.tensors),), generator=generator).tolist()
         self._start = dict(zip(trace.tensors, starts, strict=True))
         self._root = {n: float(t.norm()) / max(t.numel(), 1) ** 0.5 or 1.0 for n, t in trace.tensors.items()
-                      if n in trace.movable and t.is_floating_point()}  # fmt: skip
+                      if n in trace.movable and (t.is_floating_point() or t.is_complex())}  # fmt: skip
         self.inputs = {name: self._cast(value) for name, value in trace.inputs.items()}
         self._base, _ = self._run({}, None, set())
 
@@ -55,8 +55,8 @@ class Bench:
         t = self.trace.tensors[name]
         if name not in self._root:
             return self._cast(t)
-        out = t.to(self.dtype, copy=True).cpu()
-        flat, noise = out.view(-1), self._noise.roll(self._start[name])
+        out = t.to(self.dtype.to_complex() if t.is_complex() else self.dtype, copy=True).cpu()
+        flat, noise = (torch.view_as_real(out) if t.is_complex() else out).view(-1), self._noise.roll(self._start[name])
         statistic = name not in self.trace.parameters and bool(t.any()) and not bool((t < 0).any())
         for part in flat.split(NOISE * 64):
             rows = part[: part.numel() // NOISE * NOISE].view(-1, NOISE)
@@ -70,9 +70,11 @@ class Bench:
     def _cast(self, value: Any) -> Any:
         """Floating tensors, and types named in the graph, in the type of the evaluation."""
         if isinstance(value, Tensor):
+            if value.is_complex():
+                return value.cpu().to(self.dtype.to_complex())
             return value.cpu().to(self.dtype) if value.is_floating_point() else value.cpu()
         if isinstance(value, torch.dtype):
-            return self.dtype if value in _LOW else value
+            return self.dtype if value in _LOW else self.dtype.to_complex() if value.is_complex else value
         if isinstance(value, torch.device):
             return torch.device("cpu")
         if isinstance(value, list | tuple):
@@ -163,7 +165,7 @@ class _Changed:
 def distance(after: Any, before: Any) -> float:
     """Relative difference of two results, the largest over their tensors; infinite where numbers fail."""
     if isinstance(after, Tensor):
-        if not after.is_floating_point():
+        if not (after.is_floating_point() or after.is_complex()):
             return 0.0 if torch.equal(after, before) else float("inf")
         change, norm = float((after - before).norm()), float(before.norm())
         if isfinite(change) and isfinite(norm):

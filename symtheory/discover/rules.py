@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -46,6 +46,15 @@ class Step:
         """The same step under a key of its own."""
         return replace(self, key=(self.key, k))
 
+    def opaque(self, values: Sequence[Value], why: str) -> Any:
+        """A result through which no symmetry passes; a gap, if parameters enter."""
+        a = self.algebra
+        if any(not v.fixed for v in values):
+            a.gaps.append((self.node.name, why, ()))
+        if isinstance(self.shape, list):
+            return [a.opaque((self.key, k), values, s, why) for k, s in enumerate(self.shape)]
+        return a.opaque(self.key, values, self.shape, why)
+
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
@@ -82,8 +91,8 @@ def same(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     return x
 
 
-@rule("tanh", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "erf", "erfinv")
-def odd(step: Step, x: Value, **_: Any) -> Value:
+@rule("tanh", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "erf", "erfinv", "hardshrink", "softshrink")
+def odd(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     """f(-x) = -f(x)."""
     return pointwise(step, x, sign=False)
 
@@ -103,22 +112,31 @@ def generic(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     return step.algebra.value(out.axes, fixed=x.fixed)
 
 
-@rule("hardtanh", "clamp")
-def clamp(step: Step, x: Value, low: Any = -1.0, high: Any = 1.0, **kwargs: Any) -> Value:
-    """Odd if the bounds are opposite."""
-    low, high = kwargs.get("min", kwargs.get("min_val", low)), kwargs.get("max", kwargs.get("max_val", high))
-    numbers = all(isinstance(v, int | float) for v in (low, high))
-    if numbers and low == -high:
+#: A bound below which a floor only guards a division, as the ones in ``normalize`` and ``cosine_similarity`` do.
+FLOOR = 1e-6
+
+
+@rule("hardtanh")
+def hardtanh(step: Step, x: Value, low: Any = -1.0, high: Any = 1.0, **kwargs: Any) -> Value:
+    """Between -1 and 1 unless said otherwise."""
+    return clamp(step, x, kwargs.get("min_val", low), kwargs.get("max_val", high))
+
+
+@rule("clamp")
+def clamp(step: Step, x: Value, low: Any = None, high: Any = None, **kwargs: Any) -> Value:
+    """Odd if the bounds are opposite; without an upper one, a floor."""
+    low, high = kwargs.get("min", low), kwargs.get("max", high)
+    if any(isinstance(v, Value) for v in (low, high)):
+        return together(step, x, low, high)
+    if low is not None and low == -(high or 0) != 0:
         return odd(step, x)
-    if low == 0 and high is None:
-        return homogeneous(step, x)
-    return generic(step, x)
+    return clamp_min(step, x, low) if high is None else generic(step, x)
 
 
 @rule("clamp_min")
 def clamp_min(step: Step, x: Value, low: Any, **_: Any) -> Value:
-    """ReLU if the bound is zero."""
-    return homogeneous(step, x) if low == 0 else generic(step, x)
+    """ReLU if the bound is zero, or nearly."""
+    return homogeneous(step, x) if isinstance(low, int | float) and 0 <= low <= FLOOR else generic(step, x)
 
 
 @rule("cos", "cosh")
@@ -134,6 +152,14 @@ def absolute(step: Step, x: Value, **_: Any) -> Value:
     a = step.algebra
     pointwise(step, x, real=False, sign=False)
     return unsigned(a, x)
+
+
+@rule("sign", "sgn")
+def sign(step: Step, x: Value) -> Value:
+    """Keeps the sign, forgets the scale."""
+    a = step.algebra
+    out = pointwise(step, x, real=False, sign=False)
+    return a.value(x.axes, {k: a.signs_of(f) for k, f in x.forms.items()} if a.final else {}, fixed=out.fixed)
 
 
 def unsigned(a: Algebra, x: Value) -> Value:
@@ -229,7 +255,27 @@ def addcmul(step: Step, x: Value, y: Value, z: Value, **_: Any) -> Value:
     return step.algebra.add([x, step.algebra.multiply([y, z], [1, 1])])
 
 
-@rule("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
+@rule("lerp")
+def between(step: Step, x: Value, y: Value, weight: Any) -> Value:
+    """A mean of two tensors."""
+    a = step.algebra
+    mean = a.add([x, y])
+    return a.add([mean, a.multiply([mean, weight], [1, 1])]) if isinstance(weight, Value) else mean
+
+
+@rule("lt", "le", "gt", "ge")
+def compare(step: Step, x: Value, y: Any) -> Value:
+    """Larger or not stays when both, or the one before zero, take a positive scale."""
+    if isinstance(y, Value):
+        out = extremum(step, x, y)
+    elif y == 0:
+        out = homogeneous(step, x)
+    else:
+        return together(step, x)
+    return step.algebra.value(out.axes, fixed=out.fixed)
+
+
+@rule("eq", "ne", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
       "remainder", "fmod", "floor_divide", "atan2", "__and__", "__or__", "xlogy")  # fmt: skip
 def together(step: Step, *args: Any, **_: Any) -> Value:
     """An entrywise function of several tensors with no symmetry."""

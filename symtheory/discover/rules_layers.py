@@ -30,7 +30,7 @@ def addmm(step: Step, bias: Value, x: Value, y: Value, **_: Any) -> Value:
     return step.algebra.add([matmul(step, x, y), bias])
 
 
-@rule("matmul", "mm", "bmm", "mv", "dot")
+@rule("matmul", "mm", "bmm", "mv", "dot", "vdot")
 def matmul(step: Step, x: Value, y: Value) -> Value:
     """Products of matrices, batched by broadcasting."""
     a = step.algebra
@@ -58,12 +58,21 @@ def einsum(step: Step, equation: str, operands: Sequence[Value], **_: Any) -> Va
     a = step.algebra
     equation = equation.replace(" ", "")
     left, _arrow, out = equation.partition("->")
-    names = left.split(",")
+    names = [list(n.replace("...", ".")) for n in left.split(",")]
     if "->" not in equation:
-        out = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
-    if "." in equation or any(len(set(n)) < len(n) for n in names):
-        return a.opaque(step.key, operands, step.shape, "an einsum with an ellipsis or a diagonal")
-    return a.contract(step.key, list(operands), [list(n) for n in names], list(out))
+        letters = [c for c in left if c.isalpha()]
+        out = "." * ("." in left) + "".join(sorted(c for c in letters if letters.count(c) == 1))
+    # an ellipsis stands for numbered axes, counted from the last
+    counts = [len(v.axes) - len(n) + 1 for v, n in zip(operands, names, strict=True) if "." in n]
+    labels = [_spelled(n, len(v.axes) - len(n) + 1) for v, n in zip(operands, names, strict=True)]
+    if any(len(set(n)) < len(n) for n in labels):
+        return step.opaque(operands, "an einsum with a diagonal")
+    return a.contract(step.key, list(operands), labels, _spelled(list(out.replace("...", ".")), max(counts, default=0)))
+
+
+def _spelled(names: list[str], count: int) -> list[str]:
+    """Labels with this many axes in place of an ellipsis."""
+    return [m for n in names for m in ([f".{k}" for k in reversed(range(count))] if n == "." else [n])]
 
 
 # -- convolutions --------------------------------------------------------------------------------------------------
@@ -110,7 +119,7 @@ def positions(step: Step, channels: Value, sizes: Sequence[int]) -> Value:
     for _ in sizes:
         v = a.unsqueeze(v, len(v.axes))
     new = [a.spaces.atom((step.key, "position", k), n, "a position") for k, n in enumerate(sizes)]
-    return a.value([*channels.axes, *new], v.forms, fixed=channels.fixed)
+    return a.value([*channels.axes, *new], v.forms, fixed=channels.fixed, pairing=channels.pairing)
 
 
 def _spatial(step: Step, x: Value, *, sign: bool) -> Value:
@@ -153,6 +162,36 @@ def pixel_shuffle(step: Step, x: Value, factor: int) -> Value:
         a.spaces.pin(s, "a position")
     v = a.permute(v, [0, 1, 4, 2, 5, 3])
     return a.reshape((step.key, "out"), v, step.shape)
+
+
+@rule("pixel_unshuffle")
+def pixel_unshuffle(step: Step, x: Value, factor: int) -> Value:
+    """Positions become channels."""
+    a, (h, w) = step.algebra, x.shape[2:]
+    v = a.reshape((step.key, "in"), x, [*x.shape[:2], h // factor, factor, w // factor, factor])
+    for s in v.axes[2:]:
+        a.spaces.pin(s, "a position")
+    v = a.permute(v, [0, 1, 3, 5, 2, 4])
+    return a.reshape((step.key, "out"), v, step.shape)
+
+
+@rule("channel_shuffle")
+def channel_shuffle(step: Step, x: Value, groups: int) -> Value:
+    """The channel is a product, whose factors change places."""
+    a = step.algebra
+    v = a.reshape((step.key, "in"), x, [x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]])
+    v = a.permute(v, [0, 2, 1, *range(3, len(v.axes))])
+    return a.reshape((step.key, "out"), v, step.shape)
+
+
+@rule("grid_sampler")
+def grid_sampler(step: Step, x: Value, grid: Value, *_: Any) -> Value:
+    """Linear in each channel; the places asked for stay."""
+    step.algebra.zero(grid)
+    for s in grid.axes[1:]:
+        step.algebra.spaces.pin(s, "a position")
+        step.algebra.spaces.restrict(s, ENTRYWISE)
+    return _spatial(step, x, sign=False)
 
 
 # -- normalisations ------------------------------------------------------------------------------------------------
@@ -373,7 +412,7 @@ def distances(step: Step, x: Value, y: Value, p: float = 2.0, *_: Any) -> Value:
     """Distances forget only rotations (and, here, are not followed further)."""
     a = step.algebra
     if p != 2:
-        return a.opaque(step.key, [x, y], step.shape, f"cdist with p = {p}")
+        return step.opaque([x, y], f"cdist with p = {p}")
     batch = [f"b{i}" for i in range(len(x.axes) - 2)]
     a.zero(x, real=True, sign=False)
     a.zero(y, real=True, sign=False)

@@ -13,6 +13,9 @@ from symtheory.discover.values import Value, regroup
 
 #: Operations that only rename axes, through which a later use by index is still seen.
 RENAMING = {"permute", "transpose", "t", "unsqueeze", "squeeze", "contiguous", "clone", "movedim", "to", "swapaxes"}
+#: Operations that repeat entries along new axes, and those that would do so themselves.
+EXPANDING = ("expand", "expand_as", "broadcast_to")
+BROADCASTING = {"add", "sub", "mul", "div"}
 #: Uses by index.
 INDEXING = {"select", "unbind", "split", "chunk", "slice", "split_with_sizes", "tensor_split"}
 
@@ -132,11 +135,19 @@ def view(step: Step, x: Value, *_: Any, **__: Any) -> Value | Stack:
     return a.reshape(step.key, x, step.shape)
 
 
-@rule("expand", "expand_as", "broadcast_to")
+def _broadcasts(user: Node, node: Node) -> bool:
+    """Whether an operation would give the same if this operand had not been expanded."""
+    others = [n for n in user.all_input_nodes if n is not node and n.meta["val"].shape == node.meta["val"].shape]
+    return name_of(user) in BROADCASTING and any(name_of(n) not in EXPANDING for n in others)
+
+
+@rule(*EXPANDING)
 def expand(step: Step, x: Value, *_: Any, **__: Any) -> Value:
-    """New axes along which nothing changes."""
+    """New axes along which nothing changes; left at size one where that is how they are used."""
     a = step.algebra
-    (v,) = a.align([x]) if len(x.axes) == len(step.shape) else (a.align([x, _ones(step)])[0],)
+    v = a.align([x, _ones(step)])[0]
+    if all(_broadcasts(user, step.node) for user in step.node.users):
+        return v
     axes = []
     for k, (s, n) in enumerate(zip(v.axes, step.shape, strict=True)):
         if s.size == n:
@@ -144,7 +155,7 @@ def expand(step: Step, x: Value, *_: Any, **__: Any) -> Value:
         else:
             axes.append(a.spaces.atom((step.key, k), n))
             a.spaces.restrict(axes[-1], FIXES_ONES)
-    return a.value(axes, v.forms, fixed=x.fixed)
+    return a.value(axes, v.forms, fixed=x.fixed, pairing=v.pairing, points=v.points)
 
 
 def _ones(step: Step) -> Value:
@@ -158,7 +169,8 @@ def repeat(step: Step, x: Value, *args: Any, **_: Any) -> Value:
     a = step.algebra
     name = name_of(step.node)
     if any(isinstance(arg, Value) for arg in args):
-        return a.opaque(step.key, [x], step.shape, "repeated by data")
+        return step.opaque([x], "repeated by data")
+    a.settle(x)
     v = a.align([x, _ones(step)])[0]
     axes: list = []
     for k, (s, n) in enumerate(zip(v.axes, step.shape, strict=True)):
@@ -298,31 +310,6 @@ def index_select(step: Step, x: Value, dim: int, _index: Value) -> Value:
     return index_along(step, x, axis(x, dim))
 
 
-@rule("index")
-def index(step: Step, x: Value, indices: Sequence[Value | None]) -> Value:
-    """Entries picked by a table of numbers."""
-    a = step.algebra
-    dims = [k for k, i in enumerate(indices) if i is not None]
-    a.settle(x)
-    if not x.fixed:
-        a.gaps.append((step.node.name, "entries picked by a table: maps that permute these are not looked for"))
-    for d in dims:
-        a.spaces.pin(x.axes[d], "picked by index")
-        a.spaces.restrict(x.axes[d], ENTRYWISE)
-    labels = list(range(len(x.axes)))
-    rest = [k for k in labels if k not in dims]
-    kept = a.contract(step.key, [x], [labels], rest)
-    count = len(step.shape) - len(rest)
-    start = dims[0] if dims == list(range(dims[0], dims[-1] + 1)) else 0
-    new = [a.spaces.atom((step.key, "picked", k), step.shape[start + k]) for k in range(count)]
-    for s in new:
-        a.spaces.pin(s, "picked by index")
-    place = {k: start + count + i - sum(r < start for r in rest) if i >= sum(r < start for r in rest) else i
-             for i, k in enumerate(rest)}  # fmt: skip
-    axes = [*kept.axes[: sum(r < start for r in rest)], *new, *kept.axes[sum(r < start for r in rest) :]]
-    return a.relabel(kept, axes, {i: place[k] for i, k in enumerate(rest)})
-
-
 @rule("flip", "roll")
 def reorder(step: Step, x: Value, *args: Any) -> Value:
     """Indices in another order."""
@@ -331,17 +318,6 @@ def reorder(step: Step, x: Value, *args: Any) -> Value:
     for d in [dims] if isinstance(dims, int) else dims:
         v = index_along(step, v, axis(v, d))
     return v
-
-
-@rule("embedding")
-def embedding(step: Step, weight: Value, index: Value, *_: Any, **__: Any) -> Value:
-    """Rows picked by the data."""
-    a = step.algebra
-    a.spaces.pin(weight.axes[0], "indexed by the data")
-    a.spaces.restrict(weight.axes[0], ENTRYWISE)
-    row = a.contract(step.key, [weight], [["v", "d"]], ["d"])
-    n = len(index.axes)
-    return a.relabel(row, [*index.axes, row.axes[0]], {0: n}) if n else row
 
 
 @rule("constant_pad_nd", "pad")

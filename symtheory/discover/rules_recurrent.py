@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any
 
 from torch.fx import Node
@@ -11,21 +10,7 @@ from torch.fx import Node
 from symtheory.discover.rules import Stack, Step, generic, homogeneous, odd, rule
 from symtheory.discover.rules_layers import linear
 from symtheory.discover.rules_layout import name_of
-from symtheory.discover.spaces import layout
 from symtheory.discover.values import Value
-
-
-def _state(step: Step, key: Hashable, size: int) -> Value:
-    """A hidden state with a scale to be found."""
-    a = step.algebra
-    space = a.spaces.atom((step.key, key), size)
-    forms = {}
-    if a.final:
-        for b in Value((space,)).blocks():
-            atoms = layout(space)[b[0]][0]
-            v = a.scales.variable(atoms)
-            forms[b] = {(v, (0,) * len(atoms)): Fraction(1)}
-    return a.value([space], forms)
 
 
 def lstm_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]) -> list[Value]:
@@ -33,7 +18,7 @@ def lstm_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value]
     a = step.algebra
     h, c = state
     gates = a.add([linear(step, x, weights[0], *weights[2:3]), linear(step, h, weights[1], *weights[3:4])])
-    n = h.shape[0]
+    n = h.shape[-1]
     i, f, g, o = a.cut(gates, len(gates.axes) - 1, [n] * 4)
     i, f, o = (generic(step, t) for t in (i, f, o))
     c = a.add([a.multiply([f, c], [1, 1]), a.multiply([i, odd(step, g)], [1, 1])])
@@ -44,7 +29,7 @@ def gru_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value])
     """N = tanh(W x + r (U h + b)), h' = (1 - z) n + z h."""
     a = step.algebra
     (h,) = state
-    n = h.shape[0]
+    n = h.shape[-1]
     xs = linear(step, x, weights[0], *weights[2:3])
     hs = linear(step, h, weights[1], *weights[3:4])
     (xr, xz, xn), (hr, hz, hn) = (a.cut(t, len(t.axes) - 1, [n] * 3) for t in (xs, hs))
@@ -60,18 +45,31 @@ def plain_cell(step: Step, x: Value, state: list[Value], weights: Sequence[Value
     return [homogeneous(step, pre) if "relu" in name_of(step.node) else odd(step, pre)]
 
 
-@rule("lstm", "gru", "rnn_tanh", "rnn_relu")
+#: The cell of each recurrent operation.
+CELLS = {"lstm": lstm_cell, "gru": gru_cell, "rnn_tanh": plain_cell, "rnn_relu": plain_cell}
+
+
+@rule(*(f"{name}_cell" for name in CELLS))
+def one_step(step: Step, x: Value, state: Any, *weights: Value | None) -> Any:
+    """One step of a cell, called by itself."""
+    cell = CELLS[name_of(step.node).removesuffix("_cell")]
+    states = state if isinstance(state, list | tuple) else [state]
+    new = cell(step, x, list(states), [w for w in weights if w is not None])
+    return new if isinstance(step.shape, list) else new[0]
+
+
+@rule(*CELLS)
 def recurrent(step: Step, x: Value, initial: Any, weights: Sequence[Value], *args: Any) -> Any:
     """Layers of cells, in one or both directions."""
     a, name = step.algebra, name_of(step.node)
     if not isinstance(args[0], bool) or isinstance(weights, Value):
         values = [x, *weights] if not isinstance(weights, Value) else [x, weights]
-        return [a.opaque((step.key, k), values, s, "packed sequences") for k, s in enumerate(step.shape)]
+        return step.opaque(values, "packed sequences")
     biases, layers, bidirectional, batch_first = args[0], args[1], args[4], args[5]
-    cell = {"lstm": lstm_cell, "gru": gru_cell}.get(name, plain_cell)
+    cell = CELLS[name]
     per, count = 4 if biases else 2, layers * (2 if bidirectional else 1)
     if len(weights) != per * count:
-        return [a.opaque((step.key, k), [x, *weights], s, "projected states") for k, s in enumerate(step.shape)]
+        return step.opaque([x, *weights], "projected states")
     # the step in time: positions are told apart and share one state
     for s in x.axes[:-1]:
         a.spaces.pin(s, "a position")
@@ -85,7 +83,7 @@ def recurrent(step: Step, x: Value, initial: Any, weights: Sequence[Value], *arg
             k = layer * (2 if bidirectional else 1) + direction
             own = weights[per * k : per * (k + 1)]
             size = own[1].axes[1].size
-            state = [_state(step, ("state", k, j), size) for j in range(2 if name == "lstm" else 1)]
+            state = [a.zeros((step.key, "state", k, j), [size]) for j in range(2 if name == "lstm" else 1)]
             for j, (v, node) in enumerate(zip(starts, nodes, strict=True)):
                 if not (isinstance(node, Node) and name_of(node) in {"zeros", "zeros_like", "new_zeros"}):
                     a.spaces.pin(v.axes[-1], "a given initial state")

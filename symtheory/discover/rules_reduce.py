@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symtheory.discover.rules import Step, axis, extremum, generic, power, rule
+from symtheory.discover.rules_layout import name_of
 from symtheory.discover.spaces import ENTRYWISE, FIXES_ONES, atoms_of
 from symtheory.discover.values import Algebra, Value
 
@@ -27,6 +28,15 @@ def softmax(step: Step, x: Value, dim: int, *_: Any, **__: Any) -> Value:
     out = generic(step, x)
     tell_apart(a, x, [axis(x, dim)])
     return a.value(out.axes, fixed=x.fixed)
+
+
+@rule("logsumexp")
+def logsumexp(step: Step, x: Value, dim: Any, keepdim: bool = False) -> Value:
+    """Forgets the order along its axis, and needs scale zero."""
+    dims = reduced(x, dim)
+    out = generic(step, x)
+    tell_apart(step.algebra, x, dims)
+    return contract(step, out, dims, keepdim)
 
 
 def reduced(x: Value, dims: Any) -> list[int]:
@@ -95,20 +105,24 @@ def largest_or_pair(step: Step, x: Value, other: Any = None, keepdim: bool = Fal
         return extremum(step, x, other)
     if other is None:
         return largest(step, x)
-    a = step.algebra
     values = largest(step, x, other, keepdim)
-    a.spaces.pin(x.axes[axis(x, other)], "its largest entry is asked for by number")
-    return [values, a.value(values.axes)]
+    return [values, numbers(step, x, other, values)]
 
 
 @rule("argmax", "argmin")
 def which(step: Step, x: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    """The number of the largest entry: its axis cannot be permuted."""
+    """The number of the largest entry."""
+    return numbers(step, x, dim, largest(step, x, dim, keepdim))
+
+
+def numbers(step: Step, x: Value, dim: Any, places: Value) -> Value:
+    """Where along an axis some entries are; numbers in a flattened tensor tell all its axes apart."""
     a = step.algebra
-    for d in reduced(x, dim):
-        a.spaces.pin(x.axes[d], "its largest entry is asked for by number")
-    out = largest(step, x, dim, keepdim)
-    return a.value(out.axes, fixed=x.fixed)
+    if isinstance(dim, int):
+        return a.value(places.axes, fixed=x.fixed, points=x.axes[axis(x, dim)])
+    for s in x.axes:
+        a.spaces.pin(s, "its largest entry is asked for by number")
+    return a.value(places.axes, fixed=x.fixed)
 
 
 @rule("cumsum", "cumprod")
@@ -131,11 +145,18 @@ def along(step: Step, x: Value, dim: int, **_: Any) -> Value:
 
 
 # -- new tensors ---------------------------------------------------------------------------------------------------
-@rule("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "empty",
-      "scalar_tensor")  # fmt: skip
-def filled(step: Step, *_: Any, **__: Any) -> Value:
+@rule("ones", "full", "ones_like", "full_like", "new_ones", "new_full", "empty", "scalar_tensor")
+def filled(step: Step, *args: Any, **_: Any) -> Value:
     """The same number everywhere."""
+    if "full" in name_of(step.node) and args[-1] == 0:
+        return nothing(step)
     return step.algebra.constant(step.key, step.shape, [False] * len(step.shape), "")
+
+
+@rule("zeros", "zeros_like", "new_zeros")
+def nothing(step: Step, *_: Any, **__: Any) -> Value:
+    """Zeros, which every scale and every mixing leave alone."""
+    return step.algebra.zeros(step.key, step.shape)
 
 
 @rule("arange", "linspace", "eye", "tril_indices", "triu_indices")

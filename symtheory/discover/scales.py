@@ -72,11 +72,10 @@ class Scales:
             if row and real:
                 self.real[atoms].append(row)
             if row and sign:
-                if any(c.denominator != 1 for c in row.values()):
-                    # half a sign is no sign: each of its terms has to be even on its own
-                    self.sign[atoms].extend({u: Fraction(1)} for u in row)
-                else:
-                    self.sign[atoms].append(row)
+                # half a sign is no sign: such a term has to be even on its own
+                self.sign[atoms].extend({u: Fraction(1)} for u, c in row.items() if c.denominator != 1)
+                if whole := {u: c for u, c in row.items() if c.denominator == 1}:
+                    self.sign[atoms].append(whole)
 
     def solutions(self, variables: Iterable[int]) -> tuple[dict[frozenset[Space], list[Vector]], ...]:
         """Independent solutions for each set of indices they depend on, for scales and for signs.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
+from torch.nn.utils import parametrizations
 from torch.utils._pytree import tree_leaves
 
 from symtheory.discover.opaque import Opaque, export, first_line
@@ -22,6 +23,9 @@ from symtheory.spec.models import require_model
 
 #: Arguments of a normalisation that training itself fills in: buffers that follow the units.
 STATISTICS = {"batch_norm": (3, 4), "instance_norm": (3, 4), "_native_batch_norm_legit_no_training": (3, 4)}
+
+#: Buffers of unit length that training itself fills in: singular vectors follow the units, but keep their length.
+DIRECTIONS: dict[type[nn.Module], tuple[str, ...]] = {parametrizations._SpectralNorm: ("_u", "_v")}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Trace:
         movable: Names that symmetries may change: trainable parameters, running statistics.
         parameters: Names of all parameters.
         frozen: Names of parameters with ``requires_grad`` false.
+        directions: Buffers that keep their length.
         opaque: Submodules that did not trace, kept alive for the graph to run.
     """
 
@@ -61,6 +66,7 @@ class Trace:
     movable: set[str] = field(default_factory=set)
     parameters: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
+    directions: set[str] = field(default_factory=set)
     opaque: list[Opaque] = field(default_factory=list)
 
     @property
@@ -239,6 +245,10 @@ def _read(
             argument = node.args[position] if len(node.args) > position else None
             if isinstance(argument, Node) and argument.name in found.names:
                 found.movable.add(found.names[argument.name])
+    for path, module in model.named_modules():
+        leaves = {f"{path}.{leaf}".removeprefix(prefix) for leaf in DIRECTIONS.get(type(module), ())}
+        found.directions |= leaves & found.tensors.keys()
+    found.movable |= found.directions
     return found
 
 

@@ -24,12 +24,14 @@ class Value:
             of a form are axis numbers.
         fixed: Whether no parameter enters.
         pairing: Spaces over which this is a product of two vectors that still waits for its sum.
+        points: The space that entries are numbers of, for the places of largest entries and the like.
     """
 
     axes: tuple[Space, ...]
     forms: dict[Key, Form] = field(default_factory=dict)
     fixed: bool = False
     pairing: frozenset[Space] = frozenset()
+    points: Space | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,12 +56,12 @@ class Algebra:
         self.scales = Scales()
         #: Variable of each block of each parameter, with the axis of each argument.
         self.variables: dict[int, tuple[str, Key, tuple[int, ...]]] = {}
-        #: What could not be seen through: where and why.
-        self.gaps: list[tuple[str, str]] = []
+        #: What could not be seen through: where, why, and axes; if there are any, it is news if a parameter has them.
+        self.gaps: list[tuple[str, str, tuple[Space, ...]]] = []
 
     # -- making values ---------------------------------------------------------------------------------------------
     def value(self, axes: Sequence[Space], forms: dict[Key, Form] | None = None, *, fixed: bool = False,
-              pairing: frozenset[Space] = frozenset()) -> Value:  # fmt: skip
+              pairing: frozenset[Space] = frozenset(), points: Space | None = None) -> Value:  # fmt: skip
         """A value; notes which atoms it shows side by side."""
         if self.final and not fixed:
             seen = [a for axis in axes for a in atoms_of(axis)]
@@ -72,19 +74,11 @@ class Algebra:
                         held = [t for t in terms if atom in t]
                         others -= set().union(*terms) - (set.intersection(*held) if held else set())
                 atom.context = others if atom.context is None else atom.context & others
-        return Value(tuple(axes), {k: f for k, f in (forms or {}).items() if f}, fixed, pairing)
+        return Value(tuple(axes), {k: f for k, f in (forms or {}).items() if f}, fixed, pairing, points)
 
-    def parameter(self, name: str, shape: Sequence[int], kept: dict[int, Space] | None = None) -> Value:
+    def parameter(self, name: str, shape: Sequence[int]) -> Value:
         """A tensor that symmetries may move, with a scale of its own for each entry."""
-        axes = tuple(self.spaces.atom((name, k), n) for k, n in enumerate(shape))
-        forms: dict[Key, Form] = {}
-        if self.final:
-            for key in Value(axes).blocks():
-                places = [(k, a) for k, axis in enumerate(axes) for a in layout(axis)[key[k]][0]]
-                v = self.scales.variable(a for _, a in places)
-                self.variables[v] = (name, key, tuple(k for k, _ in places))
-                forms[key] = {(v, tuple(k for k, _ in places)): Fraction(1)}
-        return self.value(axes, forms)
+        return self._free([self.spaces.atom((name, k), n) for k, n in enumerate(shape)], name)
 
     def constant(self, key: Hashable, shape: Sequence[int], varies: Sequence[bool], why: str) -> Value:
         """A tensor that stays; axes along which it varies have their indices told apart."""
@@ -94,6 +88,22 @@ class Algebra:
             if differs:
                 self.spaces.pin(axes[-1], why)
         return self.value(axes, fixed=True)
+
+    def zeros(self, key: Hashable, shape: Sequence[int]) -> Value:
+        """Zeros, or what starts there: of any scale and mixing, to be found from what they meet."""
+        return self._free([self.spaces.atom((key, k), n) for k, n in enumerate(shape)])
+
+    def _free(self, axes: Sequence[Space], name: str = "") -> Value:
+        """A tensor with a scale of its own for each entry; noted under the name of a parameter."""
+        forms: dict[Key, Form] = {}
+        if self.final:
+            for key in Value(tuple(axes)).blocks():
+                places = [(k, a) for k, axis in enumerate(axes) for a in layout(axis)[key[k]][0]]
+                v, roles = self.scales.variable(a for _, a in places), tuple(k for k, _ in places)
+                forms[key] = {(v, roles): Fraction(1)}
+                if name:
+                    self.variables[v] = (name, key, roles)
+        return self.value(axes, forms)
 
     def fresh(self, key: Hashable, shape: Sequence[int], why: str) -> Value:
         """A result about which nothing is known but its shape."""
@@ -137,7 +147,7 @@ class Algebra:
             for old, k in place.items():
                 new[k] = key[old]
             forms[tuple(new)] = {(v, tuple(place[r] for r in roles)): c for (v, roles), c in form.items()}
-        return self.value(axes, forms, fixed=value.fixed, pairing=value.pairing)
+        return self.value(axes, forms, fixed=value.fixed, pairing=value.pairing, points=value.points)
 
     def permute(self, value: Value, order: Sequence[int]) -> Value:
         """Axes in a new order."""
@@ -199,6 +209,7 @@ class Algebra:
 
     def reshape(self, key: Hashable, value: Value, shape: Sequence[int]) -> Value:
         """Row-major view with other sizes."""
+        self.settle(value)
         axes: list[Space] = []
         new_of_old: dict[int, list[int]] = {}
         for old, new in regroup(value.shape, shape):
@@ -228,7 +239,7 @@ class Algebra:
                             for r, atom in zip(roles, arguments, strict=True)
                         )
                         forms[a][v, places] = c
-        return self.value(axes, forms, fixed=value.fixed)
+        return self.value(axes, forms, fixed=value.fixed, points=value.points)
 
     def _redivide(self, key: Hashable, spaces: list[Space], sizes: list[int]) -> list[Space]:
         """Other factors for a product of spaces."""
@@ -286,9 +297,11 @@ class Algebra:
 
     def add(self, values: Sequence[Value]) -> Value:
         """Sum of tensors: one scale for all; a summand constant along an axis keeps the vector of ones there."""
-        for v in values:
-            self.settle(v)
         values = self.align(values)
+        pairing = frozenset.intersection(*(paired_over(v) for v in values))
+        for v in values:
+            for s in paired_over(v) - pairing:
+                self.spaces.restrict(s, ENTRYWISE)
         axes, blocks = self.join(values)
         for v in values:
             for k, a in enumerate(v.axes):
@@ -300,7 +313,7 @@ class Algebra:
                 forms[b] = self.form_at(values[0], b)
                 for v in values[1:]:
                     self.scales.zero(combine((1, forms[b]), (-1, self.form_at(v, b))))
-        return self.value(axes, forms, fixed=all(v.fixed for v in values))
+        return self.value(axes, forms, fixed=all(v.fixed for v in values), pairing=pairing)
 
     def multiply(self, values: Sequence[Value], powers: Sequence[int | Fraction]) -> Value:
         """Product of powers of tensors."""
@@ -335,6 +348,7 @@ class Algebra:
         """Einstein sum of tensors whose axes carry labels; labels not in ``out`` are summed over."""
         space: dict[Hashable, Space] = {}
         uses: dict[Hashable, int] = {}
+        waiting: set[Hashable] = set()
         for v, names in zip(values, labels, strict=True):
             for axis, label in zip(v.axes, names, strict=True):
                 if axis.size > 1 or label not in space:
@@ -342,14 +356,14 @@ class Algebra:
                         self.spaces.unify(space[label], axis)
                     else:
                         space[label] = axis
-                uses[label] = uses.get(label, 0) + (not v.fixed) + bool(v.pairing & {axis})
-            if v.pairing:
-                summed = {find(a) for a, n in zip(v.axes, names, strict=True) if n not in out}
-                for s in v.pairing:
-                    if find(s) not in summed:
-                        self.spaces.restrict(s, ENTRYWISE)
+                paired = find(axis) in paired_over(v)
+                uses[label] = uses.get(label, 0) + (not v.fixed) + paired
+                if paired and label in out:
+                    waiting.add(label)
+            for s in paired_over(v) - {find(axis) for axis in v.axes}:
+                self.spaces.restrict(s, ENTRYWISE)
         for label, s in space.items():
-            if (label in out and uses[label] > 1) or uses[label] > 2:
+            if (label in out and uses[label] > 1 + (label in waiting)) or uses[label] > 2:
                 self.spaces.restrict(s, ENTRYWISE)
             elif label not in out and uses[label] < 2:
                 self.spaces.restrict(s, FIXES_ONES)
@@ -370,7 +384,8 @@ class Algebra:
                     sums.append(combine(*parts))
                 total = self.common(sums, set(inner))
                 forms[b] = {(x, tuple(out.index(r) for r in roles)): q for (x, roles), q in total.items()}
-        return self.value(axes, forms, fixed=all(v.fixed for v in values))
+        pairing = frozenset(find(space[n]) for n in waiting)
+        return self.value(axes, forms, fixed=all(v.fixed for v in values), pairing=pairing)
 
     def common(self, sums: list[Form], inner: set, *, real: bool = True, sign: bool = True) -> Form:
         """The one form that all these summands share, independent of the inner roles."""
@@ -405,6 +420,11 @@ class Algebra:
             self.scales.zero({(w, roles): Fraction(1)}, real=not real, sign=real)
             out[w, roles] = c
         return out
+
+
+def paired_over(value: Value) -> frozenset[Space]:
+    """The spaces a product waits to be summed over."""
+    return frozenset(map(find, value.pairing))
 
 
 def _factors(space: Space) -> list[Space]:

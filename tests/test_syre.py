@@ -15,6 +15,7 @@ from symtheory.engine.invariance import invariance_residual
 from symtheory.engine.model import loss_of
 from symtheory.errors import SymtheoryError
 from symtheory.spec import params_of, permutation, shapes_of
+from symtheory.spec.numerics import relative_error
 from symtheory.transforms import (
     AnchoredDecay,
     bias_of,
@@ -413,6 +414,24 @@ def test_steps_that_cannot_be_anchored_are_refused():
     extra.grad = torch.zeros_like(extra)
     with pytest.raises(SymtheoryError, match="anchor again"):
         optimizer.step()
+
+
+def test_sparse_gradients_are_decayed_where_the_optimiser_takes_them_and_refused_elsewhere():
+    start = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def trained(sparse, **options):
+        table = nn.Embedding(5, 3, sparse=sparse, dtype=torch.float64, _weight=start.clone())
+        optimizer = torch.optim.SGD(table.parameters(), lr=0.1, **options)
+        syre(optimizer, 0.5, 0.2, seed=3)
+        for _ in range(4):
+            optimizer.zero_grad()
+            table(torch.tensor([0, 2, 2])).pow(2).sum().backward()
+            optimizer.step()
+        return table.weight.detach()
+
+    assert relative_error(trained(True), trained(False)) < 1e-14
+    with pytest.raises(SymtheoryError, match="expected dense gradients, got sparse ones"):
+        trained(True, momentum=0.9)
 
 
 def test_the_anisotropy_depends_on_the_seed():

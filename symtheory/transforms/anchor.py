@@ -140,8 +140,10 @@ class AnchoredDecay:
 
     def _at(self, p: Tensor) -> Tensor:
         """The anchor of a parameter, which the model may have moved or cast since."""
-        anchor = self._anchors[id(p)]
-        if anchor.device != p.device or anchor.dtype != p.dtype:
+        anchor = self._anchors.get(id(p))
+        if anchor is None:
+            raise SymtheoryError("an anchor for every parameter", "a new one", "anchor again after add_param_group")
+        if anchor.dtype is not p.dtype or anchor.device != p.device:
             anchor = self._anchors[id(p)] = anchor.to(p)
         return anchor
 
@@ -157,38 +159,30 @@ class AnchoredDecay:
             return
         for group in optimizer.param_groups:
             live = [p for p in group["params"] if p.grad is not None]
-            unknown = [p for p in live if id(p) not in self._anchors]
-            if unknown:
-                raise SymtheoryError(
-                    "an anchor for every parameter", f"{len(unknown)} new ones", "anchor again after add_param_group"
-                )
-            if not live:
-                continue
-            grads = [p.grad for p in live if p.grad is not None]
-            if not self.decoupled and any(g.is_sparse for g in grads):
-                raise SymtheoryError("dense gradients", "sparse ones", "use sparse=False in the embedding")
-            self._decay(group, live, grads)
+            if live:
+                self._decay(group, live, [self._at(p) for p in live])
 
-    def _decay(self, group: dict[str, Any], live: list[Tensor], grads: list[Tensor]) -> None:
+    def _decay(self, group: dict[str, Any], live: list[Tensor], anchors: list[Tensor]) -> None:
         """One pass over memory where one is enough, as the optimiser's own decay takes."""
         many: Any = torch  # its optimisers use these, too
-        add, lerp = many._foreach_add_, many._foreach_lerp_
+        rate = 2 * self.gamma
+        if self._stretch is None and (self.decoupled or self._plain_sgd(group)):
+            many._foreach_lerp_(live, anchors, rate * float(group["lr"]))
+            return
+        pulls = None if self._stretch is None else [self._pull(p) for p in live]
+        if self.decoupled:
+            many._foreach_add_(live, pulls, alpha=-rate * float(group["lr"]))
+            return
+        grads = [p.grad for p in live if p.grad is not None]
+        if any(g.is_sparse for g in grads):
+            raise SymtheoryError("dense gradients", "sparse ones", "use sparse=False in the embedding")
         scaled = getattr(self._optimizer, "grad_scale", None)
-        factor = (
-            2 * self.gamma * (1.0 if scaled is None else float(scaled)) * (-1 if group.get("maximize", False) else 1)
-        )
-        anchors = [self._at(p) for p in live]
-        if self._stretch is not None:
-            pulls = [self._pull(p) for p in live]
-            if self.decoupled:
-                add(live, pulls, alpha=-2 * self.gamma * float(group["lr"]))
-            else:
-                add(grads, pulls, alpha=factor)
-        elif self.decoupled or self._plain_sgd(group):
-            lerp(live, anchors, 2 * self.gamma * float(group["lr"]))
+        factor = rate * (1.0 if scaled is None else float(scaled)) * (-1 if group.get("maximize", False) else 1)
+        if pulls is not None:
+            many._foreach_add_(grads, pulls, alpha=factor)
         else:
-            add(grads, live, alpha=factor)
-            add(grads, anchors, alpha=-factor)
+            many._foreach_add_(grads, live, alpha=factor)
+            many._foreach_add_(grads, anchors, alpha=-factor)
 
     def _plain_sgd(self, group: dict[str, Any]) -> bool:
         """Without momentum it makes no difference whether the gradient or the parameter is changed."""

@@ -103,10 +103,11 @@ def bench_overhead() -> list[Timing]:
     """
     g = torch.Generator().manual_seed(0)
     images = {size: torch.randn(size, 3, 64, 64, generator=g) for size in (8, 128)}
-    digits = {size: torch.randn(size, 784, generator=g) for size in (64, 256)}
+    digits = {size: torch.randn(size, 784, generator=g) for size in (64, 256, 1024)}
     return [
         compare(perceptron, digits[64], "syre", 20, 300, "MLP, batch 64"),
         compare(perceptron, digits[256], "syre", 20, 150, "MLP, batch 256"),
+        compare(perceptron, digits[1024], "syre", 5, 150, "MLP, batch 1024"),
         compare(resnet18, images[8], "syre", 1, 150, "ResNet18, batch 8"),
         compare(resnet18, images[128], "syre", 1, 40, "ResNet18, batch 128"),
         compare(perceptron, digits[64], "monitor", 4000, 6, "MLP, batch 64"),

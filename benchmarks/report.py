@@ -30,13 +30,17 @@ FLOORS = {
     "discover GPT-2 small": 1.0,
     "syre, MLP, batch 64": 0.99,
     "syre, MLP, batch 256": 0.99,
+    "syre, MLP, batch 1024": 0.99,
     "syre, ResNet18, batch 8": 0.99,
     "syre, ResNet18, batch 128": 0.99,
     "monitor, MLP, batch 64": 0.98,
     "monitor, ResNet18, batch 8": 0.98,
 }
 
-_ANCHOR = "the anchor is one more array of the size of the weights that has to be read in every step"
+_ANCHOR = (
+    "the anchor is one more array of the size of the weights to be read in every step, about a percent of it, and runs "
+    "lie on either side of that"
+)
 
 #: Those that are known to fall short, and why.
 MISSED = {
@@ -48,8 +52,7 @@ MISSED = {
     "B8 epoch": (
         "planes of 12 by 12 and 4 by 4 are short for vector units, and the products stay below the machine's speed"
     ),
-    "syre, MLP, batch 64": _ANCHOR,
-    "syre, MLP, batch 256": _ANCHOR,
+    "syre, MLP, batch 1024": _ANCHOR,
 }
 
 

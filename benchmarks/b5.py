@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from statistics import median
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.timing import Timing, timed
+from benchmarks import epochs
+from benchmarks.timing import Timing
 from symtheory.engine import mlp
-from symtheory.engine.images import Split, shuffled
-from symtheory.figures import fcn, pictures
+from symtheory.engine.images import Split
+from symtheory.figures import fcn
 from symtheory.figures.b5 import B5
 from symtheory.figures.base import Shard
 from symtheory.lab.data import load
-from symtheory.spec.numerics import relative_error
-
-
-class Items(Dataset[Any]):
-    """Images one by one, made into numbers when they are asked for.
-
-    Args:
-        split: The data set.
-    """
-
-    def __init__(self, split: Split) -> None:
-        self.split = split
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.split.images[index].float().div(255).flatten(), int(self.split.labels[index])
 
 
 def network(shape: mlp.Shape, vector: Tensor) -> nn.Sequential:
@@ -44,9 +25,9 @@ def network(shape: mlp.Shape, vector: Tensor) -> nn.Sequential:
         vector: Its weights.
 
     Returns:
-        Linear layers with ReLU between them.
+        Linear layers with ReLU between them, after images are flattened.
     """
-    parts: list[nn.Module] = []
+    parts: list[nn.Module] = [nn.Flatten()]
     for k, (w, b) in enumerate(shape.layers(vector)):
         layer = nn.Linear(w.shape[0], w.shape[1])
         layer.weight.data, layer.bias.data = w.T.clone(), b.clone()
@@ -79,14 +60,7 @@ def loop(shard: Shard, split: Split) -> Tensor:
     """
     shape = mlp.Shape((784, *(shard["hidden"],) * 3, 10))
     net = network(shape, shape.start(torch.Generator().manual_seed(shard["seed"])))
-    order = torch.Generator().manual_seed(shard["seed"] + 20_000)
-    optimizer = torch.optim.SGD(net.parameters(), lr=shard["lr"], weight_decay=shard["decay"])
-    for _ in range(shard["epochs"]):
-        batches = [i.tolist() for i in shuffled(len(split), shard["batch"], order)]
-        for x, y in DataLoader(Items(split), batch_sampler=batches):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x), y).backward()
-            optimizer.step()
+    epochs.loop(net, shard, split)
     return as_vector(net)
 
 
@@ -102,20 +76,14 @@ def bench_b5(repeats: int = 3, samples: int = 60_000, compared: int = 640) -> Ti
         The timing.
     """
     config = B5().presets["paper"].with_changes(epochs=1, samples=samples)
-    images, before = load(config.data), torch.get_num_threads()
-    split, few = pictures.part(images.train, samples), pictures.part(images.train, compared)
+    images = load(config.data)
     shard = config.shard(config.seeds[0], config.decay, 1.0, 0.0)
 
     def ours(data: Split) -> Tensor:
         return fcn.trained(shard, data.flat(), data.labels, images.classes)[1]
 
-    torch.set_num_threads(1)
-    error = float(relative_error(ours(few), loop(shard, few)))
-    pairs = [(timed(lambda: ours(split)), timed(lambda: loop(shard, split))) for _ in range(repeats)]
-    torch.set_num_threads(before)
-    seconds, reference = median(p[0] for p in pairs), min(p[1] for p in pairs)
-    steps = len(split) // config.batch
     weights = 784 * config.hidden + 2 * config.hidden**2 + 10 * config.hidden
     # every weight meets every image forward, and backward twice, but for the inputs' own gradient
-    flops = 2.0 * steps * config.batch * (3 * weights - 784 * config.hidden)
-    return Timing("B5 epoch", reference / seconds, seconds, reference, steps, error, flops)
+    flops = 2.0 * config.batch * (3 * weights - 784 * config.hidden)
+    plain = partial(loop, shard)
+    return epochs.compare("B5", ours, plain, images.train, config.batch, flops, repeats, samples, compared)

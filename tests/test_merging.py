@@ -356,6 +356,12 @@ def test_recurrent_units_merge(kind):
     same(found.model, model, draw(20, 9, 3, seed=1))
 
 
+def loses_one_recurrent_unit(model):
+    found = merge_symmetric_units(model, draw(2, 6, 3))
+    assert layer(found.model, "rnn").hidden_size == 4
+    same(found.model, model, draw(20, 9, 3, seed=1))
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 @pytest.mark.parametrize("pair", [(1, 3), (0, 4)])
 def test_units_on_the_mirror_of_a_recurrent_layer_merge(kind, pair):
@@ -369,9 +375,7 @@ def test_units_on_the_mirror_of_a_recurrent_layer_merge(kind, pair):
             model.get_parameter(name).sub_(t)
     rows = model.get_parameter("rnn.weight_hh_l0").view(-1, 5, 5)
     assert not torch.allclose(rows[:, i], rows[:, j])
-    found = merge_symmetric_units(model, draw(2, 6, 3))
-    assert layer(found.model, "rnn").hidden_size == 4
-    same(found.model, model, draw(20, 9, 3, seed=1))
+    loses_one_recurrent_unit(model)
 
 
 def test_recurrent_units_of_opposite_sign_merge():
@@ -381,9 +385,7 @@ def test_recurrent_units_of_opposite_sign_merge():
     with torch.no_grad():
         for name, t in model.rnn.named_parameters():
             t.add_(swap @ t @ swap if name == "weight_hh_l0" else swap @ t).div_(2)
-    found = merge_symmetric_units(model, draw(2, 6, 3))
-    assert layer(found.model, "rnn").hidden_size == 4
-    same(found.model, model, draw(20, 9, 3, seed=1))
+    loses_one_recurrent_unit(model)
 
 
 def test_recurrent_units_that_agree_in_all_but_recurrent_weights_stay():

@@ -65,9 +65,8 @@ class A6(Figure):
 
         Returns:
             With decay the two matrices of the first seed agree entry by entry, and copies stay copies, not so if units
-            are interchanged; after
-            the activation, too, most neurons have a copy with decay, and most have none without; the activation leaves
-            most of them, and the network has learned something.
+            are interchanged; after the activation, too, most neurons have a copy with decay, and most have none
+            without; the activation leaves most of them, and the network has learned something.
         """
         before, after = result["correlation"].isel(decay=-1).values
         moved = np.roll(np.arange(len(after)), len(after) // 2)

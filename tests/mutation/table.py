@@ -201,8 +201,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "transforms/anchor.py",
-        'lerp(live, anchors, 2 * self.gamma * float(group["lr"]))',
-        'lerp(live, anchors, self.gamma * float(group["lr"]))',
+        "rate = 2 * self.gamma",
+        "rate = self.gamma",
         "the anchored decay at half of its strength",
         "tests/test_syre.py",
     ),

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from symtheory.engine import mlp
+from symtheory.engine.training import Descent, train
 from symtheory.errors import SymtheoryError
 from symtheory.spec import relative_error
 
@@ -40,13 +41,13 @@ def batches(shape, count, dtype=torch.float64):
 def test_the_gradient_is_autograds(widths):
     shape = mlp.Shape(widths)
     vector = shape.start(seeded()).double()
-    net, slope = network(shape, vector), mlp.Gradient(shape, 16, vector)
+    net, slope = network(shape, vector), shape.gradient(16, vector)
     for x, y in batches(shape, 2):
         slope.weights.copy_(vector)
         net.zero_grad()
         loss = nn.functional.cross_entropy(net(x), y)
         loss.backward()
-        assert float(slope(x, y)) == pytest.approx(loss.item(), rel=1e-12)
+        slope(x, y)
         wanted = [t for p in net if isinstance(p, nn.Linear) for t in (p.weight.grad.T, p.bias.grad)]
         assert relative_error(slope.vector, torch.cat([t.reshape(-1) for t in wanted])) < 1e-13
         assert mlp.evaluate(shape, vector, x, y)[0] == pytest.approx(loss.item(), rel=1e-12)
@@ -54,6 +55,7 @@ def test_the_gradient_is_autograds(widths):
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.02),
+    "Descent": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.02),
     "Adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.02),
 }
 
@@ -73,8 +75,8 @@ def test_training_is_the_plain_loop(name, sigma0):
         shifted = {k: p + q.detach() for (k, p), q in zip(net.named_parameters(), anchors.parameters(), strict=True)}
         nn.functional.cross_entropy(torch.func.functional_call(net, shifted, (x,)), y).backward()
         optimizer.step()
-    make = lambda p: OPTIMIZERS[name]([p])  # noqa: E731
-    *_, (step, found) = mlp.train(shape, start, bias, make, batches(shape, 40), (0, 10, 30))
+    make = Descent(0.1, 0.02) if name == "Descent" else lambda p: OPTIMIZERS[name]([p])
+    *_, (step, found) = train(shape, start, bias, make, batches(shape, 40), (0, 10, 30))
     assert step == 30 and relative_error(found, as_vector(net) + bias) < 1e-10
 
 
@@ -99,4 +101,4 @@ def test_bad_shapes_and_too_little_data_are_refused():
     shape = mlp.Shape((7, 4))
     start = shape.start(seeded()).double()
     with pytest.raises(SymtheoryError, match="5 batches, got 3"):
-        list(mlp.train(shape, start, torch.zeros_like(start), lambda p: torch.optim.SGD([p]), batches(shape, 3), (5,)))
+        list(train(shape, start, torch.zeros_like(start), lambda p: torch.optim.SGD([p]), batches(shape, 3), (5,)))

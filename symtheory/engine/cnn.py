@@ -1,8 +1,8 @@
-r"""The small convolutional classifier of digits, one network at a time, for :func:`symtheory.engine.mlp.train`.
+r"""The small convolutional classifier of digits, one network at a time, for :mod:`symtheory.engine.training`.
 
 Two convolutions with kernels of 5 x 5 and 10 and 20 channels, each followed by max-pooling over 2 x 2 and ReLU, make
 320 features of an image of 28 x 28; two fully connected layers follow. The loss is the mean cross-entropy. All weights
-are views into one vector, as in :mod:`symtheory.engine.mlp`, and the static bias comes in there. On a CPU in single
+are views into one vector, as in :mod:`symtheory.engine.mlp`. On a CPU in single
 precision the convolutions are compiled (:mod:`symtheory.engine.kernels_convolution`); elsewhere they are PyTorch's, and
 the gradient is autograd's.
 """
@@ -30,6 +30,7 @@ from symtheory.engine.kernels_convolution import (
     backward,
     forward,
 )
+from symtheory.engine.training import Descending, Descent, Slope
 
 #: Shapes of the kernels.
 _KERNELS = ((FIRST, 1, KERNEL, KERNEL), (SECOND, FIRST, KERNEL, KERNEL))
@@ -100,8 +101,8 @@ class Shape:
             b.mul_(fan**-0.5)
         return vector
 
-    def gradient(self, batch: int, like: Tensor) -> mlp.Slope:
-        """What :func:`symtheory.engine.mlp.train` needs.
+    def gradient(self, batch: int, like: Tensor) -> Slope:
+        """What an optimiser of PyTorch needs.
 
         Args:
             batch: Images of a batch.
@@ -110,7 +111,21 @@ class Shape:
         Returns:
             The compiled gradient for single precision on a CPU, else autograd's.
         """
-        return Gradient(self, batch, like) if _compiled(like) else AutogradGradient(self, like)
+        return Gradient(self, batch) if _compiled(like) else AutogradGradient(self, like)
+
+    def descent(self, batch: int, start: Tensor, bias: Tensor, rule: Descent) -> Descending:
+        """SGD.
+
+        Args:
+            batch: Images of a batch.
+            start: Parameters that are run at the start, shape ``(size,)``; not modified.
+            bias: Static bias.
+            rule: Learning rate and decay.
+
+        Returns:
+            Steps by the gradient: against the convolutions, moving the weights costs nothing.
+        """
+        return Descending(self.gradient(batch, start), start, bias, rule)
 
 
 def _compiled(tensor: Tensor) -> bool:
@@ -213,58 +228,49 @@ class AutogradGradient:
         self._shape = shape
 
     @torch.enable_grad()
-    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Put the gradient at ``weights`` into ``vector``.
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Put the gradient of the mean cross-entropy at ``weights`` into ``vector``.
 
         Args:
             inputs: Shape ``(batch, 784)``.
             labels: Shape ``(batch,)``.
-
-        Returns:
-            The mean cross-entropy, a scalar.
         """
         weights = self.weights.detach().requires_grad_(True)
         loss = functional.cross_entropy(outputs(self._shape, weights, inputs)[-1], labels)
         self.vector.copy_(torch.autograd.grad(loss, weights)[0])
-        return loss.detach()
 
 
 class Gradient:
-    """Loss and gradient for batches of one size, in single precision on a CPU.
+    """The gradient for batches of one size, in single precision on a CPU.
 
     Args:
         shape: Layers.
         batch: Images of a batch.
-        like: Any tensor of the type and on the device to compute with.
     """
 
-    def __init__(self, shape: Shape, batch: int, like: Tensor) -> None:
-        self.weights, self.vector = torch.empty(shape.size).to(like), torch.empty(shape.size).to(like)
+    def __init__(self, shape: Shape, batch: int) -> None:
+        self.weights, self.vector = torch.empty(shape.size), torch.empty(shape.size)
         self._layers, self._grads = shape.layers(self.weights), shape.layers(self.vector)
-        self._head, self._features = mlp.Gradient(shape.head, batch, like), Features(batch)
+        of_head = slice(sum(_SIZES), None)
+        self._head = mlp.Gradient(shape.head, batch, self.weights[of_head], self.vector[of_head])
+        self._features = Features(batch)
         self._strips, self._dstrips = (torch.zeros(SECOND, KERNEL, STRIP) for _ in range(2))
 
-    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Put the gradient at ``weights`` into ``vector``.
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Put the gradient of the mean cross-entropy at ``weights`` into ``vector``.
 
         Args:
             inputs: Shape ``(batch, 784)``.
             labels: Shape ``(batch,)``.
-
-        Returns:
-            The mean cross-entropy, a scalar.
         """
         (w2, _), found = self._layers[1], self._features
-        self._head.weights.copy_(self.weights[sum(_SIZES) :])
-        loss = self._head(found(self._layers, inputs), labels)
-        self.vector[sum(_SIZES) :] = self._head.vector
+        self._head(found(self._layers, inputs), labels)
         errors = self._head.below().view(found.second.shape)
         _channels_last(self._strips).copy_(w2)
         (d1, db1), (d2, db2), *_ = self._grads
         seen = (found.first, found.places[0], found.second, found.places[1])
         _call(backward, inputs.view(-1, SIDE, SIDE), self._strips, *seen, errors, d1, db1, self._dstrips, db2)
         d2.copy_(_channels_last(self._dstrips))
-        return loss
 
 
 def _channels_last(strips: Tensor) -> Tensor:

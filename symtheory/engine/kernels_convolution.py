@@ -15,7 +15,7 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from symtheory.engine.kernels import OPTIONS
+from symtheory.engine.kernels import OPTIONS, PART
 
 #: Channels of the two layers; fixed, like all sizes here: compiled loops of known length are several times faster.
 FIRST, SECOND = 10, 20
@@ -29,48 +29,65 @@ _ROW = HALF * FIRST + STRIP - KERNEL * FIRST
 _PHASES = KERNEL + 1
 #: Outputs of a group in one parity of rows and columns, in either layer.
 _WIDE, _NARROW = HALF * HALF * GROUP, LAST * LAST * GROUP
+#: Numbers that follow each array in a stack: addresses that agree in their last 12 bits wait for each other.
+_GAP = 16
 
 
-@numba.njit(**OPTIONS)
+@numba.njit(**PART)
 @no_type_check  # compiled code cannot carry the runtime type checker
-def _split(plane, g, half, parts):
-    """Put a plane of image g of a group into its parts, shape (2, phases, rows of a parity * GROUP * half)."""
-    for y in range(len(plane)):
-        at = (y // 2 * GROUP + g) * half
+def _split(planes, half, parts):
+    """Put the planes of a group, one an image, into their parts, shape (2, phases, rows of a parity * GROUP * half)."""
+    for y in range(planes.shape[1]):
+        lines = planes[:, y]
         for p in range(_PHASES):
-            into, line = parts[y % 2, p, at:], plane[y, p:]
-            for x in range(half):
-                into[x] = line[2 * x]
+            into = parts[y % 2, p, y // 2 * GROUP * half :]
+            for g in range(len(planes)):
+                for x in range(half):
+                    into[g * half + x] = lines[g, p + 2 * x]
 
 
-@numba.njit(**OPTIONS)
-@no_type_check  # compiled code cannot carry the runtime type checker
-def _convolve(parts, half, w, c, d, q, out):
-    """Add the convolution of a plane, channel d below, to the outputs of parity q, channels c ... c + 4."""
-    y, x = q // 2, q % 2
-    for a in range(KERNEL):
-        row, at = parts[(y + a) % 2], (y + a) // 2 * GROUP * half
-        s0, s1, s2, s3, s4 = row[x, at:], row[x + 1, at:], row[x + 2, at:], row[x + 3, at:], row[x + 4, at:]
-        a0, a1, a2, a3, a4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
-        c += 1
-        b0, b1, b2, b3, b4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
-        c += 1
-        c0, c1, c2, c3, c4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
-        c += 1
-        d0, d1, d2, d3, d4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
-        c += 1
-        e0, e1, e2, e3, e4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
-        c -= 4
-        for i in range(half * half * GROUP):
-            v0, v1, v2, v3, v4 = s0[i], s1[i], s2[i], s3[i], s4[i]
-            out[0, i] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3 + a4 * v4
-            out[1, i] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3 + b4 * v4
-            out[2, i] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3 + c4 * v4
-            out[3, i] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3 + d4 * v4
-            out[4, i] += e0 * v0 + e1 * v1 + e2 * v2 + e3 * v3 + e4 * v4
+def _convolution(half):
+    """Compile the convolution of one layer: the distances in its arrays have to be known then."""
+    count, wide = half * half * GROUP, half * half * GROUP + _GAP
+    lines, long = GROUP * half, (half + KERNEL // 2) * GROUP * half + _GAP
+
+    @numba.njit(**PART)
+    @no_type_check  # compiled code cannot carry the runtime type checker
+    def convolve(parts, w, c, d, y, out):
+        """Add the convolution of a plane, channel d below, to channels c ... c + 4 at both parities of the columns."""
+        for a in range(KERNEL):
+            s = parts[(y + a) % 2].reshape(-1)[(y + a) // 2 * lines :]
+            a0, a1, a2, a3, a4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
+            c += 1
+            b0, b1, b2, b3, b4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
+            c += 1
+            c0, c1, c2, c3, c4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
+            c += 1
+            d0, d1, d2, d3, d4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
+            c += 1
+            e0, e1, e2, e3, e4 = w[c, d, a, 0], w[c, d, a, 1], w[c, d, a, 2], w[c, d, a, 3], w[c, d, a, 4]
+            c -= 4
+            for i in range(count):
+                v0, v1, v2 = s[i], s[long + i], s[2 * long + i]
+                v3, v4, v5 = s[3 * long + i], s[4 * long + i], s[5 * long + i]
+                out[i] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3 + a4 * v4
+                out[wide + i] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3 + b4 * v4
+                out[2 * wide + i] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3 + c4 * v4
+                out[3 * wide + i] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3 + d4 * v4
+                out[4 * wide + i] += e0 * v0 + e1 * v1 + e2 * v2 + e3 * v3 + e4 * v4
+                out[5 * wide + i] += a0 * v1 + a1 * v2 + a2 * v3 + a3 * v4 + a4 * v5
+                out[6 * wide + i] += b0 * v1 + b1 * v2 + b2 * v3 + b3 * v4 + b4 * v5
+                out[7 * wide + i] += c0 * v1 + c1 * v2 + c2 * v3 + c3 * v4 + c4 * v5
+                out[8 * wide + i] += d0 * v1 + d1 * v2 + d2 * v3 + d3 * v4 + d4 * v5
+                out[9 * wide + i] += e0 * v1 + e1 * v2 + e2 * v3 + e3 * v4 + e4 * v5
+
+    return convolve
 
 
-@numba.njit(**OPTIONS)
+_convolve_wide, _convolve_narrow = _convolution(HALF), _convolution(LAST)
+
+
+@numba.njit(**PART)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _pool(four, k, values, places):
     """Largest of each window of channel k, not below 0, and its place in reading order: the first of equals."""
@@ -99,30 +116,28 @@ def forward(images, w1, b1, w2, b2, h1, places1, h2, places2):
         h2: Filled with the second layer, shape ``(batch, SECOND, 4, 4)``.
         places2: Filled with the places of its maxima, of the same shape.
     """
-    below = np.zeros((2, _PHASES, SIDE // 2 * GROUP * HALF), np.float32)
-    parts = np.zeros((FIRST, 2, _PHASES, HALF // 2 * GROUP * LAST), np.float32)
-    wide, narrow = np.empty((4, 5, _WIDE), np.float32), np.empty((4, 5, _NARROW), np.float32)
+    below = np.zeros((2, _PHASES, SIDE // 2 * GROUP * HALF + _GAP), np.float32)
+    parts = np.zeros((FIRST, 2, _PHASES, HALF // 2 * GROUP * LAST + _GAP), np.float32)
+    wide, narrow = np.empty((4, 5, _WIDE + _GAP), np.float32), np.empty((4, 5, _NARROW + _GAP), np.float32)
     values, places = np.empty(_NARROW, np.float32), np.empty(_NARROW, np.int32)
     for group in range(len(h1)):
         first = group * GROUP
         count = min(GROUP, len(images) - first)
-        for g in range(count):
-            _split(images[first + g], g, HALF, below)
+        _split(images[first : first + count], HALF, below)
         for c in range(0, FIRST, 5):
-            for q in range(4):
-                for k in range(5):
-                    wide[q, k] = b1[c + k]
-                _convolve(below, HALF, w1, c, 0, q, wide[q])
+            for k in range(5):
+                wide[:, k] = b1[c + k]
+            for y in range(2):
+                _convolve_wide(below, w1, c, 0, y, wide[2 * y : 2 * y + 2].reshape(-1))
             for k in range(5):
                 _pool(wide, k, h1[group, c + k].reshape(_WIDE), places1[group, c + k].reshape(_WIDE))
-                for g in range(count):
-                    _split(h1[group, c + k, :, g], g, LAST, parts[c + k])
+                _split(h1[group, c + k].transpose(1, 0, 2)[:count], LAST, parts[c + k])
         for c in range(0, SECOND, 5):
-            for q in range(4):
-                for k in range(5):
-                    narrow[q, k] = b2[c + k]
+            for k in range(5):
+                narrow[:, k] = b2[c + k]
+            for y in range(2):
                 for d in range(FIRST):
-                    _convolve(parts[d], LAST, w2, c, d, q, narrow[q])
+                    _convolve_narrow(parts[d], w2, c, d, y, narrow[2 * y : 2 * y + 2].reshape(-1))
             for k in range(5):
                 _pool(narrow, k, values, places)
                 for g in range(count):
@@ -132,7 +147,7 @@ def forward(images, w1, b1, w2, b2, h1, places1, h2, places2):
                             h2[first + g, c + k, y, x], places2[first + g, c + k, y, x] = values[at], places[at]
 
 
-@numba.njit(**OPTIONS)
+@numba.njit(**PART)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _back(h, places, errors, seen, below, weights, into):
     """Add the gradients by a kernel and by what lies below, channels last, and return the one by the bias."""
@@ -154,7 +169,7 @@ def _back(h, places, errors, seen, below, weights, into):
     return total
 
 
-@numba.njit(**OPTIONS)
+@numba.njit(**PART)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _route(errors, h, places, q, out):
     """The errors of the outputs of parity q, zero where pooling or ReLU let something else through; their sum."""
@@ -166,7 +181,7 @@ def _route(errors, h, places, q, out):
     return total
 
 
-@numba.njit(**OPTIONS)
+@numba.njit(**PART)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _add(into, t0, t1, t2, t3, t4):
     """Add a row of a kernel."""
@@ -177,7 +192,7 @@ def _add(into, t0, t1, t2, t3, t4):
     into[4] += t4
 
 
-@numba.njit(**OPTIONS)
+@numba.njit(**PART)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _correlate(parts, errors, q, c, into):
     """Add the gradient by the first layer's kernels c ... c + 4 from their outputs of parity q."""
@@ -233,9 +248,9 @@ def backward(images, w2, h1, places1, h2, places2, errors, d1, db1, d2, db2):
         count = min(GROUP, len(images) - first)
         if count < GROUP:
             reached[:] = 0
+        _split(images[first : first + count], HALF, parts)
         for g in range(count):
             n = first + g
-            _split(images[n], g, HALF, parts)
             below[:] = 0
             for c in range(FIRST):
                 for y in range(HALF):

@@ -1,52 +1,20 @@
-r"""Minibatch training of fully connected ReLU classifiers by hand-written gradients, one network at a time.
+r"""Fully connected ReLU classifiers with hand-written gradients, for :mod:`symtheory.engine.training`.
 
 The network is $h_0 = x$, $z_k = h_{k-1}W_k + b_k$, $h_k = \mathrm{relu}(z_k)$, with the last $z$ as logits; the loss is
-the mean cross-entropy. All weights are views into one vector, and so are their gradients: an optimiser of PyTorch moves
-that one vector. A static bias is added to it before the network is run, while the optimiser and its decay see it
-without. Nothing is allocated in a step.
+the mean cross-entropy. All weights are views into one vector, and so are their gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
+from symtheory.engine.training import Descent, pull
 from symtheory.errors import SymtheoryError
-
-#: One parameter to an optimiser of it.
-MakeOptimizer = Callable[[Tensor], Optimizer]
-
-
-@runtime_checkable
-class Slope(Protocol):
-    """The gradient of a loss for batches of one size.
-
-    Attributes:
-        weights: Where it is to be taken, shape ``(size,)``.
-        vector: Where it is put, of the same shape.
-    """
-
-    weights: Tensor
-    vector: Tensor
-
-    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Put the gradient into ``vector``, and return the loss."""
-        ...
-
-
-@runtime_checkable
-class Network(Protocol):
-    """What can be trained here."""
-
-    def gradient(self, batch: int, like: Tensor) -> Slope:
-        """The gradient for batches of one size, with the type and on the device of ``like``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +82,7 @@ class Shape:
         return vector
 
     def gradient(self, batch: int, like: Tensor) -> Gradient:
-        """What :func:`train` needs.
+        """What an optimiser of PyTorch needs.
 
         Args:
             batch: Samples of a batch.
@@ -123,7 +91,21 @@ class Shape:
         Returns:
             The gradient by hand.
         """
-        return Gradient(self, batch, like)
+        return Gradient(self, batch, *(torch.empty(self.size).to(like) for _ in range(2)))
+
+    def descent(self, batch: int, start: Tensor, bias: Tensor, rule: Descent) -> FoldedDescent:
+        """SGD.
+
+        Args:
+            batch: Samples of a batch.
+            start: Parameters that are run at the start, shape ``(size,)``; not modified.
+            bias: Static bias.
+            rule: Learning rate and decay.
+
+        Returns:
+            Steps that need no gradient to be stored.
+        """
+        return FoldedDescent(self, batch, start, bias, rule)
 
 
 def outputs(shape: Shape, vector: Tensor, inputs: Tensor) -> list[Tensor]:
@@ -161,102 +143,115 @@ def evaluate(shape: Shape, vector: Tensor, inputs: Tensor, labels: Tensor) -> tu
     return float(loss), float((logits.argmax(1) == labels).double().mean())
 
 
-class Gradient:
-    """Loss and gradient for batches of one size.
+class Propagation:
+    """Forward and back through the layers, for batches of one size.
+
+    Attributes:
+        layers: Weights and biases, as views.
+        errors: Gradients by what the layers gave before their activation; overwritten by the next call.
 
     Args:
         shape: Layers.
         batch: Samples of a batch.
-        like: Any tensor of the type and on the device to compute with.
+        weights: Parameters that are run, shape ``(size,)``; what is done to them is seen here.
     """
 
-    def __init__(self, shape: Shape, batch: int, like: Tensor) -> None:
-        self.weights, self.vector = torch.empty(shape.size).to(like), torch.empty(shape.size).to(like)
-        self._layers = shape.layers(self.weights)
-        self._grads = shape.layers(self.vector)
-        self._units = [torch.empty(batch, n).to(like) for n in shape.widths[1:]]
-        self._errors = [torch.empty_like(h) for h in self._units]
-        self._rows = torch.arange(batch, device=like.device)
+    def __init__(self, shape: Shape, batch: int, weights: Tensor) -> None:
+        self.layers = shape.layers(weights)
+        self._units = [torch.empty(batch, n).to(weights) for n in shape.widths[1:]]
+        self.errors = [torch.empty_like(h) for h in self._units]
+        self._rows = torch.arange(batch, device=weights.device)
 
-    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Put the gradient at ``weights`` into ``vector``.
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Go forward, then back from the last layer to the first.
 
         Args:
             inputs: Shape ``(batch, inputs)``.
             labels: Shape ``(batch,)``.
 
-        Returns:
-            The mean cross-entropy, a scalar.
+        Yields:
+            A layer's index, what it got, and the gradient of the mean cross-entropy by what it gave. Its weights are
+            not needed any more and may be changed.
         """
-        h, last = inputs, len(self._layers) - 1
-        for k, ((w, b), z) in enumerate(zip(self._layers, self._units, strict=True)):
+        h, last = inputs, len(self.layers) - 1
+        for k, ((w, b), z) in enumerate(zip(self.layers, self._units, strict=True)):
             torch.addmm(b, h, w, out=z)
             h = z if k == last else z.relu_()
-        error = self._errors[last]
+        error = self.errors[last]
         torch.log_softmax(self._units[last], 1, out=error)
-        loss = -error[self._rows, labels].mean()
         error.exp_()
         error[self._rows, labels] -= 1
         error.div_(len(labels))
-        for k in range(last, -1, -1):
-            below = self._units[k - 1] if k else inputs
+        for k in range(last, 0, -1):
+            below = self._units[k - 1]
+            next_error = torch.mm(error, self.layers[k][0].T, out=self.errors[k - 1])
+            yield k, below, error
+            error = next_error.mul_(torch.sign(below))  # what relu let through is positive
+        yield 0, inputs, error
+
+
+class Gradient:
+    """The gradient for batches of one size.
+
+    Args:
+        shape: Layers.
+        batch: Samples of a batch.
+        weights: Where it is taken, shape ``(size,)``.
+        vector: Where it is put, of the same shape.
+    """
+
+    def __init__(self, shape: Shape, batch: int, weights: Tensor, vector: Tensor) -> None:
+        self.weights, self.vector = weights, vector
+        self._through, self._grads = Propagation(shape, batch, weights), shape.layers(vector)
+        self._below = torch.empty(batch, shape.widths[0]).to(weights)
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Put the gradient of the mean cross-entropy at ``weights`` into ``vector``.
+
+        Args:
+            inputs: Shape ``(batch, inputs)``.
+            labels: Shape ``(batch,)``.
+        """
+        for k, below, error in self._through(inputs, labels):
             dw, db = self._grads[k]
             torch.mm(below.T, error, out=dw)
             torch.sum(error, 0, out=db)
-            if k:
-                error = torch.mm(error, self._layers[k][0].T, out=self._errors[k - 1])
-                error.mul_(torch.sign(below))  # what relu let through is positive
-        return loss
 
     def below(self) -> Tensor:
         """Gradient of the last call by its inputs, for what lies below them.
 
         Returns:
-            Shape ``(batch, inputs)``.
+            Shape ``(batch, inputs)``; overwritten by the next call.
         """
-        return torch.mm(self._errors[0], self._layers[0][0].T)
+        return torch.mm(self._through.errors[0], self._through.layers[0][0].T, out=self._below)
 
 
-@torch.no_grad()
-def train(
-    shape: Network,
-    start: Tensor,
-    bias: Tensor,
-    optimizer: MakeOptimizer,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    at: Sequence[int],
-) -> Iterator[tuple[int, Tensor]]:
-    """Train one network.
+class FoldedDescent:
+    r"""SGD with every step folded into the products that make the gradient: $W\leftarrow cW-\eta h^\top e$ at once.
 
     Args:
-        shape: The network: :class:`Shape`, or that of another module.
+        shape: Layers.
+        batch: Samples of a batch.
         start: Parameters that are run at the start, shape ``(size,)``; not modified.
-        bias: Static bias; zeros for a plain network.
-        optimizer: Makes the optimiser; its ``weight_decay`` acts on the parameters less the bias.
-        batches: Inputs and labels, all of one size.
-        at: Increasing numbers of steps after which the parameters are wanted.
-
-    Yields:
-        The number of steps and the parameters that are run; the tensor is reused: clone what is kept.
-
-    Raises:
-        SymtheoryError: If the batches end too early.
+        bias: Static bias.
+        rule: Learning rate and decay.
     """
-    free = (start - bias).requires_grad_(True)
-    moved, slope, wanted = optimizer(free), None, set(at)
-    run = torch.empty_like(start)
-    if 0 in wanted:
-        yield 0, run.copy_(start)
-    step = 0
-    for step, (x, y) in enumerate(batches, start=1):
-        if slope is None:
-            slope = shape.gradient(len(y), start)
-            free.grad = slope.vector
-        torch.add(free.detach(), bias, out=slope.weights)
-        slope(x, y)
-        moved.step()
-        if step in wanted:
-            yield step, torch.add(free.detach(), bias, out=run)
-        if step >= max(at):
-            return
-    raise SymtheoryError(f"{max(at)} batches", f"{step}", "give more data or take fewer steps")
+
+    def __init__(self, shape: Shape, batch: int, start: Tensor, bias: Tensor, rule: Descent) -> None:
+        self.weights = start.clone()
+        self._through, self._pull = Propagation(shape, batch, self.weights), pull(bias, rule)
+        self._lr, self._kept = rule.lr, 1 - rule.lr * rule.decay
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Take a step.
+
+        Args:
+            inputs: Shape ``(batch, inputs)``.
+            labels: Shape ``(batch,)``.
+        """
+        for k, below, error in self._through(inputs, labels):
+            w, b = self._through.layers[k]
+            w.addmm_(below.T, error, beta=self._kept, alpha=-self._lr)
+            b.mul_(self._kept).sub_(error.sum(0), alpha=self._lr)
+        if self._pull is not None:
+            self.weights.add_(self._pull)

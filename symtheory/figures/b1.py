@@ -28,6 +28,7 @@ from torch import Tensor
 
 from symtheory.engine import mlp
 from symtheory.engine.images import Loader
+from symtheory.engine.training import train
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures
 from symtheory.figures.base import Config, Executor, Figure, InProcess, Preset, Shard
@@ -143,7 +144,7 @@ def compute(shard: Shard, device: str = "cpu", load: Loader | None = None) -> xr
         stream = pictures.batches(x, y, shard["batch"], torch.Generator().manual_seed(seed + 20_000))
         losses.append([])
         distances.append([])
-        for _, vector in mlp.train(shape, start, bias, make, stream, shard["at"]):
+        for _, vector in train(shape, start, bias, make, stream, shard["at"]):
             losses[-1].append(mlp.evaluate(shape, vector, seen, known)[0])
             distances[-1].append(copies_apart(shape, vector, different))
     return xr.Dataset(

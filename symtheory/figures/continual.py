@@ -15,8 +15,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from symtheory.engine import cnn, mlp
+from symtheory.engine import cnn
 from symtheory.engine.images import Loader
+from symtheory.engine.training import Descent, train
 from symtheory.figures import pictures
 from symtheory.figures.base import Shard
 from symtheory.figures.teacher import eigenvalues
@@ -70,11 +71,9 @@ def trained(shard: Shard, x: Tensor, y: Tensor, classes: int) -> Iterator[tuple[
             for images, labels in islice(pictures.batches(x, y, shard["batch"], g), steps):
                 yield images.index_select(1, order), labels
 
-    def make(p: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.SGD([p], lr=shard["lr"], weight_decay=shard["decay"], fused=True)
-
+    rule = Descent(shard["lr"], shard["decay"])
     ends = [steps * (k + 1) for k in range(len(orders))]
-    for order, (_, vector) in zip(orders, mlp.train(shape, start, bias, make, stream(), ends), strict=True):
+    for order, (_, vector) in zip(orders, train(shape, start, bias, rule, stream(), ends), strict=True):
         yield shape, order, vector
 
 

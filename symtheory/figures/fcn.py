@@ -20,6 +20,7 @@ from torch import Tensor
 
 from symtheory.engine import mlp
 from symtheory.engine.images import Loader
+from symtheory.engine.training import Descent, train
 from symtheory.errors import SymtheoryError
 from symtheory.figures import pictures
 from symtheory.figures.base import Config, Shard
@@ -103,10 +104,7 @@ def trained(shard: Shard, x: Tensor, y: Tensor, classes: int) -> tuple[mlp.Shape
     stream = pictures.batches(x, y, shard["batch"], torch.Generator().manual_seed(seed + 20_000))
     steps = shard["epochs"] * (len(y) // shard["batch"])
 
-    def make(p: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.SGD([p], lr=shard["lr"], weight_decay=shard["decay"], fused=True)
-
-    *_, (_, vector) = mlp.train(shape, start, bias, make, stream, (steps,))
+    *_, (_, vector) = train(shape, start, bias, Descent(shard["lr"], shard["decay"]), stream, (steps,))
     return shape, vector
 
 

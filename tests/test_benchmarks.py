@@ -43,6 +43,7 @@ def test_saving_keeps_the_timings_of_other_figures(tmp_path, monkeypatch):
 def test_the_stored_timings_meet_their_floors_or_are_said_to_miss_them(name):
     stored = json.loads((gallery.default_root() / report.FILE).read_text())["benchmarks"][name]
     assert (stored["ratio"] < report.FLOORS[name]) == (name in report.MISSED)
+    assert stored["missed"] == report.MISSED.get(name, "")
     assert stored["relative_error"] < 1e-4
 
 

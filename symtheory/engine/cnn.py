@@ -2,9 +2,8 @@ r"""The small convolutional classifier of digits, one network at a time, for :mo
 
 Two convolutions with kernels of 5 x 5 and 10 and 20 channels, each followed by max-pooling over 2 x 2 and ReLU, make
 320 features of an image of 28 x 28; two fully connected layers follow. The loss is the mean cross-entropy. All weights
-are views into one vector, as in :mod:`symtheory.engine.mlp`. On a CPU in single
-precision the convolutions are compiled (:mod:`symtheory.engine.kernels_convolution`); elsewhere they are PyTorch's, and
-the gradient is autograd's.
+are views into one vector, as in :mod:`symtheory.engine.mlp`. On a CPU in single precision the convolutions are compiled
+(:mod:`symtheory.engine.kernels_convolution`); elsewhere they are PyTorch's, and the gradient is autograd's.
 """
 
 from __future__ import annotations

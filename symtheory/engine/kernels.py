@@ -23,9 +23,6 @@ from symtheory.spec.params import Params
 
 #: How kernels are compiled: sums may be reassociated, and threads may run side by side.
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
-#: How parts of kernels are: always into their caller. As functions of their own they are compiled twice, alone and with
-#: the caller, and a process that compiled them runs the one, a process that found them in the cache the other.
-PART: dict[str, Any] = {**OPTIONS, "forceinline": True}
 
 
 @numba.njit(**OPTIONS)

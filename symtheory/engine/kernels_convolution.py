@@ -15,8 +15,11 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from symtheory.engine.kernels import OPTIONS, PART
+from symtheory.engine.kernels import OPTIONS
 
+#: How parts of kernels are compiled: always into their caller. As functions of their own they would be compiled twice,
+#: alone and with the caller; a process that compiled them runs the one, a process that found them in the cache the other.
+PART = {**OPTIONS, "forceinline": True}
 #: Channels of the two layers; fixed, like all sizes here: compiled loops of known length are several times faster.
 FIRST, SECOND = 10, 20
 #: Side of a kernel; of the images; of the first layer after pooling; of the second.

@@ -14,13 +14,13 @@ import numba
 import numpy as np
 from torch import Tensor
 
-from symtheory.engine.kernels import OPTIONS, PART, pool
+from symtheory.engine.kernels import OPTIONS, pool
 from symtheory.engine.stepping import Block
 from symtheory.engine.updates import State
 from symtheory.spec.params import Params
 
 
-@numba.njit(**PART)
+@numba.njit(**OPTIONS)
 @no_type_check  # compiled code cannot carry the runtime type checker
 def _slope(e: np.ndarray, x: np.ndarray, y: np.ndarray, two: np.ndarray, g: np.ndarray) -> None:
     """Gradient of the mean of (e.x - y)^2 over a batch, written to g; ``two`` is 2 over the batch size."""

@@ -3,9 +3,9 @@ r"""Compiled CPU kernels for two convolution layers, each with max-pooling and R
 Images are treated in groups, side by side, so that loops are long. What the outputs in every second row and column need
 lies together: a plane is kept in parts, by the parity of the row and by the *phase* of the column, phase p holding the
 columns p, p + 2, p + 4 ... So every product, and the pooling of the four parts of an output, runs along contiguous
-memory, over whole images and all images of a group; five channels at a time share what is loaded. Going back is cheap
-because of the pooling: of the four outputs in a window at most one has a gradient. Sums may be reassociated
-(``fastmath``): results agree with PyTorch's to rounding, not to the bit.
+memory, over whole images and all images of a group; five channels, at both parities of the columns, share what is
+loaded. Going back is cheap because of the pooling: of the four outputs in a window at most one has a gradient. Sums may
+be reassociated (``fastmath``): results agree with PyTorch's to rounding, not to the bit.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from symtheory.engine.kernels import OPTIONS
 
-#: How parts of kernels are compiled: always into their caller. As functions of their own they would be compiled twice,
-#: alone and with the caller; a process that compiled them runs the one, a process that found them in the cache the other.
+#: How parts of kernels are compiled: into their callers. As functions of their own they would be compiled twice, alone
+#: and with the caller; a process that compiled them runs the one, a process that found them in the cache the other.
 PART = {**OPTIONS, "forceinline": True}
 #: Channels of the two layers; fixed, like all sizes here: compiled loops of known length are several times faster.
 FIRST, SECOND = 10, 20

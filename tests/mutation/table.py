@@ -141,6 +141,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/test_sweep.py",
     ),
     Mutant(
+        "engine/training.py",
+        "found = rule.lr * rule.decay * bias",
+        "found = rule.decay * bias",
+        "the folded decay pulls to the bias at another rate than it shrinks",
+        "tests/test_mlp.py",
+    ),
+    Mutant(
+        "engine/mlp.py",
+        "beta=self._kept, alpha=-self._lr",
+        "alpha=-self._lr",
+        "the folded step forgets the decay of the weights",
+        "tests/test_mlp.py",
+    ),
+    Mutant(
+        "engine/kernels_convolution.py",
+        "d0 * v1 + d1 * v2 + d2 * v3 + d3 * v4 + d4 * v5",
+        "d0 * v1 + d1 * v2 + d2 * v3 + d3 * v4 + d4 * v4",
+        "one channel's last product is taken a column too early",
+        "tests/test_cnn.py -k 'autograds or modules'",
+    ),
+    Mutant(
         "engine/statistics.py",
         "tail = (1 - confidence) / 2",
         "tail = 1 - confidence",

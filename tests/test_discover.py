@@ -181,6 +181,48 @@ def test_a_loss_on_top_frees_what_it_does_not_see() -> None:
     ]
 
 
+DENSE = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
+LABELS = torch.tensor([0, 3, 1, 1, 2])
+LOSSES = {
+    "cross-entropy": lambda o: nn.functional.cross_entropy(o, LABELS),
+    "smoothed labels": lambda o: nn.functional.cross_entropy(o, LABELS, label_smoothing=0.1),
+    "soft labels": lambda o: nn.functional.cross_entropy(o, DENSE.softmax(-1)),
+    "negative log-likelihood": lambda o: nn.functional.nll_loss(o.log_softmax(-1), LABELS),
+    "binary": lambda o: nn.functional.binary_cross_entropy_with_logits(o, DENSE.sigmoid()),
+    "square": lambda o: nn.functional.mse_loss(o, DENSE),
+    "absolute": lambda o: nn.functional.l1_loss(o, DENSE),
+    "Huber's": lambda o: nn.functional.smooth_l1_loss(o, DENSE),
+    "divergence": lambda o: nn.functional.kl_div(o.log_softmax(-1), DENSE.softmax(-1), reduction="batchmean"),
+    "hinge": lambda o: nn.functional.multi_margin_loss(o, LABELS),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_of_pytorch_with_a_target_holds_the_outputs_and_is_no_gap(name: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    found = discover(model, torch.randn(5, 6), loss=LOSSES[name])
+    assert {f.group for f in found.families} == {"S(8)", "(R>0)^8"} and not found.gaps
+
+
+@pytest.mark.parametrize(("distance", "groups"), [
+    (nn.functional.mse_loss, {"O(4)"}),
+    (nn.functional.l1_loss, {"S(4)", "Z2^4"}),
+    (lambda u, v: torch.linalg.norm(u - v), {"O(4)"}),
+    (lambda u, v: nn.functional.mse_loss(u, v.relu()), {"S(4)"}),
+])  # fmt: skip
+def test_a_distance_of_two_outputs_leaves_them_what_it_does_not_see(distance: Any, groups: set[str]) -> None:
+    class Siamese(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(6, 8), nn.Softplus(), nn.Linear(8, 4))
+
+        def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+            return self.net(a), self.net(b)
+
+    found = discover(Siamese(), (torch.randn(5, 6), torch.randn(5, 6)), loss=lambda o: distance(*o))
+    assert {f.group for f in found.families} == {"S(8)", *groups} and not found.gaps
+
+
 def test_an_epsilon_breaks_the_scale_invariance_before_a_normalisation() -> None:
     kinds = {}
     for eps in (0.0, 1e-5):

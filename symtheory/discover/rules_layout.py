@@ -22,8 +22,13 @@ INDEXING = {"select", "unbind", "split", "chunk", "slice", "split_with_sizes", "
 
 def name_of(node: Node) -> str:
     """Name of a node's operation without namespace and overload; in-place or not."""
-    parts = str(node.target).split(".")
-    name = parts[1] if len(parts) > 1 and parts[0] == "aten" else str(node.target)
+    return name_of_target(node.target)
+
+
+def name_of_target(target: Any) -> str:
+    """The same of an operation."""
+    parts = str(target).split(".")
+    name = parts[1] if len(parts) > 1 and parts[0] == "aten" else str(target)
     return name.rstrip("_") if not name.endswith("__") else name
 
 

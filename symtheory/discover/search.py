@@ -17,6 +17,7 @@ from symtheory.discover.candidates import Candidates
 from symtheory.discover.families import Family
 from symtheory.discover.measure import TOLERANCE, Bench
 from symtheory.discover.report import Blocked, SymmetryReport
+from symtheory.discover.rules import RULES
 from symtheory.discover.tracing import Trace, positional, trace
 
 
@@ -31,8 +32,9 @@ def discover(
     r"""Find the groups $G$ of maps of the parameters with $f(g\theta, x) = f(\theta, x)$ for all $g \in G$ and all $x$.
 
     The network is traced with ``torch.export`` in evaluation mode, and its graph is interpreted over index spaces
-    (which axes count the same units) and scales (how each entry may be rescaled). Every family so derived is then
-    measured: a random element is applied at a generic point near the parameters, in float64, and the outputs are
+    (which axes count the same units) and scales (how each entry may be rescaled). An operation without a rule, as most
+    losses are, is taken apart as PyTorch defines it, and is a gap where that does not help. Every family so derived is
+    then measured: a random element is applied at a generic point near the parameters, in float64, and the outputs are
     compared. Families of maps that add something (the shift of all logits before a softmax) are not looked for.
 
     Args:
@@ -57,7 +59,7 @@ def discover(
     ['S(3)', 'Z2^3']
     """
     start = perf_counter()
-    traced = trace(model, positional(model, example_inputs), loss)
+    traced = trace(model, positional(model, example_inputs), loss, RULES)
     at_trace = perf_counter()
     analysis = analyse(traced, traced.movable)
     at_analysis = perf_counter()

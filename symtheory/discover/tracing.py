@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations
 from torch.utils._pytree import tree_leaves
 
 from symtheory.discover.opaque import Opaque, export, first_line
-from symtheory.discover.rules_layout import name_of
+from symtheory.discover.rules_layout import name_of, name_of_target
 from symtheory.errors import SymtheoryError
 from symtheory.spec.models import require_model
 
@@ -157,13 +157,19 @@ def positional(model: Any, example_inputs: Any) -> tuple:
     return tuple(example_inputs)
 
 
-def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any], Any] | None = None) -> Trace:
+def trace(
+    model: nn.Module,
+    example_inputs: Sequence[Any],
+    loss: Callable[[Any], Any] | None = None,
+    known: Container[str] | None = None,
+) -> Trace:
     """Trace a module with ``torch.export``.
 
     Args:
         model: The module, in any mode; it is traced in evaluation mode.
         example_inputs: Positional arguments.
         loss: Function of the output to look at instead of the output itself.
+        known: Names of operations that stay; others are taken apart where PyTorch can. ``None`` for all.
 
     Returns:
         The trace.
@@ -190,12 +196,23 @@ def trace(model: nn.Module, example_inputs: Sequence[Any], loss: Callable[[Any],
         graph = program.graph
         if not functional(graph):
             program = program.run_decompositions({})
-            graph = program.graph
+        if known is not None:
+            program = _apart(program, known)
+        graph = program.graph
         for node in list(graph.nodes):
             if name_of(node) == "_assert_tensor_metadata":  # it checks the type before a cast, and computes nothing
                 graph.erase_node(node)
         graph.eliminate_dead_code()
     return _read(program, graph, whole, prefix, example_inputs, opaque)
+
+
+def _apart(program: Any, known: Container[str]) -> Any:
+    """Put the definitions of operations in their place where PyTorch has them: losses, and what else is composed."""
+    used = {n.target for n in program.graph.nodes if n.op == "call_function" and name_of(n) not in known}
+    table = torch.export.default_decompositions() if used else {}
+    if not any(target in table for target in used):
+        return program
+    return program.run_decompositions({op: how for op, how in table.items() if name_of_target(op) not in known})
 
 
 def _require_numbers(given: Any) -> None:

@@ -92,9 +92,9 @@ class Optimized:
     """
 
     def __init__(self, slope: Slope, start: Tensor, bias: Tensor, optimizer: MakeOptimizer) -> None:
-        self.weights = slope.weights.copy_(start)
         self._slope, self._bias = slope, bias
         self._free = (start - bias).requires_grad_(True)
+        self.weights = torch.add(self._free.detach(), bias, out=slope.weights)
         self._free.grad = slope.vector
         self._optimizer = optimizer(self._free)
 

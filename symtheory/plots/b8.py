@@ -83,9 +83,10 @@ def figure_b8(result: xr.Dataset) -> Figure:
         plot_rank(result, rank)
         plot_variants(result, rates, "lr")
         plot_variants(result, epochs, "epochs")
-        accuracy.legend(loc="center right", bbox_to_anchor=(1.0, 0.38), fontsize=7.5)
+        box = {"fontsize": 7.5, "frameon": True, "framealpha": 0.85, "edgecolor": "none"}
+        accuracy.legend(loc="center right", bbox_to_anchor=(1.0, 0.38), **box)
         for ax in (rank, rates, epochs):
-            ax.legend(loc="best", fontsize=7.5)
+            ax.legend(loc="best", **box)
     return figure
 
 
@@ -93,7 +94,15 @@ def _seeds(ax: Axes, curves: xr.DataArray, color: str, label: str) -> None:
     """One line a seed, told apart by their marks."""
     for k, seed in enumerate(curves["seed"].values):
         curve = curves.sel(seed=seed)
-        ax.plot(curve["task"], curve, marker="osD^v"[k % 5], markersize=3, color=color, label="" if k else label)
+        ax.plot(
+            curve["task"],
+            curve,
+            marker="osD^v"[k % 5],
+            markersize=2.5,
+            linewidth=0.8,
+            color=color,
+            label="" if k else label,
+        )
 
 
 def _frame(ax: Axes, label: str) -> Axes:

@@ -204,6 +204,41 @@ def test_a_loss_of_pytorch_with_a_target_holds_the_outputs_and_is_no_gap(name: s
     assert {f.group for f in found.families} == {"S(8)", "(R>0)^8"} and not found.gaps
 
 
+class Statistics(nn.Module):
+    """Running statistics that are no buffers: PyTorch refuses to trace their change once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.var = torch.zeros(8), torch.ones(8)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return nn.functional.batch_norm(h, self.mean, self.var, training=True)
+
+
+def below_a_loss(*middle: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 8), *middle, nn.ReLU(), nn.Linear(8, 4))
+
+
+def pooled(layer: nn.Module) -> nn.Module:
+    side = (6, 1) if isinstance(layer, nn.AdaptiveMaxPool1d) else (6, 1, 1)
+    conv = nn.Conv1d(6, 8, 1) if len(side) == 2 else nn.Conv2d(6, 8, 1)
+    return nn.Sequential(nn.Unflatten(1, side), conv, layer, nn.ReLU(), nn.Flatten(), nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize(("model", "groups", "gaps"), [
+    (below_a_loss(nn.Dropout()), "S(8) (R>0)^8", 0),
+    (below_a_loss(nn.BatchNorm1d(8)), "S(8) (R>0)^8 (R*)^8", 0),
+    (below_a_loss(nn.BatchNorm1d(8, track_running_stats=False)), "S(8) (R>0)^8 Z2^8", 1),
+    (below_a_loss(Statistics()), "S(8)", 1),
+    (pooled(nn.AdaptiveMaxPool1d(1)), "S(8) (R>0)^8", 0),
+    (pooled(nn.AdaptiveMaxPool2d(1)), "S(8) (R>0)^8", 0),
+], ids=["dropout", "batch norm", "batch statistics", "statistics of its own", "pooling", "in the plane"])  # fmt: skip
+def test_a_loss_costs_no_family_of_what_is_below_it(model: nn.Module, groups: str, gaps: int) -> None:
+    """Where PyTorch would change other operations on the way, the loss remains a gap instead."""
+    found = discover(model, torch.randn(5, 6), loss=LOSSES["cross-entropy"])
+    assert {f.group for f in found.families} == set(groups.split()) and len(found.gaps) == gaps
+
+
 @pytest.mark.parametrize(("distance", "groups"), [
     (nn.functional.mse_loss, {"O(4)"}),
     (nn.functional.l1_loss, {"S(4)", "Z2^4"}),

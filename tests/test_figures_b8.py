@@ -135,19 +135,27 @@ def test_one_seed_that_does_not_collapse_is_not_averaged_away(smoke):
 def test_the_finding_and_the_page_say_what_the_committed_result_says():
     result, _ = Results(gallery.default_root()).load("B8", "paper")
     above = result["accuracy"] > 0.2
-    assert above.sel(model="vanilla").sum("task").values.tolist() == [6, 2, 10]
+    tasks = [max(np.flatnonzero(row), default=-1) + 1 for row in above.sel(model="vanilla").values]
+    # nine of ten collapse, after the first to the eighth task, four after the seventh; one does not
+    assert sorted(tasks) == [1, 4, 5, 5, 7, 7, 7, 7, 8, 10] and tasks[0] == 8
     before = result["rank"].sel(place="before activation")
-    assert (before.sel(model="syre") == 320).all() and above.sel(model="syre").all()
-    after = result["rank"].sel(place="after activation", model="syre").mean("seed")
-    assert 220 < float(after.min()) < 240 and 300 < float(after.max()) < 310
-    assert (before.sel(model="vanilla", task=10) < 0.6 * before.sel(model="vanilla", task=1)).all()
-    lr = result["lr_accuracy"].sel(model="vanilla") > 0.2
-    assert lr.sum("task").sel(lr=[0.1, 0.2]).values.tolist() == [10, 10] and not bool(lr.sel(lr=0.3, task=9))
-    assert int((result["epochs_accuracy"].sel(model="vanilla", epochs=2) > 0.2).sum()) == 3
+    assert int((before.sel(model="vanilla", task=10) == 0).sum()) == 9 and (before.sel(model="syre") == 320).all()
+    assert (before.sel(model="vanilla", task=10) < 0.1 * before.sel(model="vanilla", task=1)).all()
+    # with syre two networks are near a guess, once each: at the first task, and at the ninth without any rank
+    low = np.argwhere(~above.sel(model="syre").values).tolist()
+    (first, start), (dipped, ninth) = sorted(low, key=lambda at: at[1])
+    assert (start, ninth) == (0, 8)
+    assert float(result["accuracy"].sel(model="syre")[first, 0]) == pytest.approx(0.19, abs=0.005)
+    after = result["rank"].sel(place="after activation", model="syre")
+    assert int(after[dipped, 8]) == 0 and int(after[dipped, 9]) > 290
+    # below: the first seed
+    lr = result["lr_accuracy"].sel(model="vanilla")
+    assert bool((lr.sel(lr=[0.1, 0.2, 0.3]) > 0.8).all()) and float(lr.sel(lr=0.3, task=10)) < 0.85
+    twice = result["epochs_accuracy"].sel(model="vanilla", epochs=2) > 0.2
+    assert np.flatnonzero(twice.values).tolist() == [0, 1, 2, 3]
     for name in ("lr", "epochs"):
-        assert float(result[f"{name}_accuracy"].sel(model="syre").min()) > 0.7
+        assert float(result[f"{name}_accuracy"].sel(model="syre").min()) > 0.75
         assert int(result[f"{name}_rank"].sel(model="syre", place="before activation").min()) == 320
-    assert 0.7 < float(result["accuracy"].sel(model="syre")[:, 1:].min()) < 0.78
     assert (result["recall"].sel(task=10) < 0.3).all()
 
 
@@ -182,7 +190,7 @@ def test_results_follow_the_order_of_the_shards():
 
 def test_the_networks_of_the_other_panels_are_not_trained_twice():
     shards = [json.dumps(s, sort_keys=True) for s in FIGURE.shards(FIGURE.presets["paper"])]
-    assert len(shards) == 18 and len(set(shards)) == 14
+    assert len(shards) == 32 and len(set(shards)) == 28
 
 
 BAD = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -71,6 +72,20 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
+def first_of_several(f: Rule) -> Rule:
+    """The rule of an operation whose first result is that of another; the others, where they are read, stop all."""
+
+    def apply(step: Step, x: Value, *args: Any, **kwargs: Any) -> list[Value | None]:
+        read = [user.args[1] for user in step.node.users if user.target is operator.getitem]
+        others: list[Value | None] = [
+            step.algebra.opaque((step.key, k), [x], s, f"result {k} of {step.node.target}") if k in read else None
+            for k, s in enumerate(step.shape[1:], start=1)
+        ]
+        return [f(replace(step, shape=step.shape[0]), x, *args, **kwargs), *others]
+
+    return apply
+
+
 def join(step: Step, stack: Stack | Value) -> Value:
     """A stack as one tensor, its parts now tied to each other."""
     if isinstance(stack, Value):
@@ -85,10 +100,13 @@ def axis(value: Value, dim: int) -> int:
 
 # -- one operand ---------------------------------------------------------------------------------------------------
 @rule("clone", "contiguous", "detach", "alias", "to", "_to_copy", "type_as", "lift_fresh_copy", "lift_fresh", "neg",
-      "dropout", "feature_dropout", "alpha_dropout", "native_dropout", "positive", "float", "double")  # fmt: skip
+      "dropout", "feature_dropout", "alpha_dropout", "positive", "float", "double")  # fmt: skip
 def same(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     """A copy, or a change of sign of everything."""
     return x
+
+
+rule("native_dropout")(first_of_several(same))
 
 
 @rule("tanh", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "erf", "erfinv", "hardshrink", "softshrink")

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from symtheory.discover.rules import Step, axis, generic, homogeneous, pointwise, rule
+from symtheory.discover.rules import Step, axis, first_of_several, generic, homogeneous, pointwise, rule
 from symtheory.discover.rules_layout import name_of
 from symtheory.discover.rules_reduce import softmax, tell_apart
 from symtheory.discover.scales import Form
@@ -138,10 +138,16 @@ def _spatial(step: Step, x: Value, *, sign: bool) -> Value:
     return positions(step, a.contract(step.key, [x], [labels], labels[:keep]), step.shape[keep:])
 
 
-@rule("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d")
+@rule("max_pool1d", "max_pool2d", "max_pool3d")
 def max_pool(step: Step, x: Value, *_: Any, **__: Any) -> Value:
     """Keeps positive scales."""
     return _spatial(step, x, sign=True)
+
+
+rule(
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
+)(first_of_several(max_pool))  # fmt: skip
 
 
 @rule("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",

@@ -145,10 +145,11 @@ def along(step: Step, x: Value, dim: int, **_: Any) -> Value:
 
 
 # -- new tensors ---------------------------------------------------------------------------------------------------
-@rule("ones", "full", "ones_like", "full_like", "new_ones", "new_full", "empty", "scalar_tensor")
+@rule("ones", "full", "ones_like", "full_like", "new_ones", "new_full", "fill", "empty", "empty_like",
+      "scalar_tensor")  # fmt: skip
 def filled(step: Step, *args: Any, **_: Any) -> Value:
     """The same number everywhere."""
-    if "full" in name_of(step.node) and args[-1] == 0:
+    if name_of(step.node) in {"full", "full_like", "new_full", "fill"} and args[-1] == 0:
         return nothing(step)
     return step.algebra.constant(step.key, step.shape, [False] * len(step.shape), "")
 

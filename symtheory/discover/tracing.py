@@ -169,7 +169,7 @@ def trace(
         model: The module, in any mode; it is traced in evaluation mode.
         example_inputs: Positional arguments.
         loss: Function of the output to look at instead of the output itself.
-        known: Names of operations that stay; others are taken apart where PyTorch can. ``None`` for all.
+        known: Names of operations with a rule; others are taken apart into these where PyTorch can. ``None``: none are.
 
     Returns:
         The trace.
@@ -207,12 +207,26 @@ def trace(
 
 
 def _apart(program: Any, known: Container[str]) -> Any:
-    """Put the definitions of operations in their place where PyTorch has them: losses, and what else is composed."""
-    used = {n.target for n in program.graph.nodes if n.op == "call_function" and name_of(n) not in known}
-    table = torch.export.default_decompositions() if used else {}
-    if not any(target in table for target in used):
-        return program
-    return program.run_decompositions({op: how for op, how in table.items() if name_of_target(op) not in known})
+    """Put its definition in the place of an operation, where PyTorch has one that is made of known operations."""
+
+    def unknown(graph: Graph) -> dict[Any, str]:
+        calls = (n for n in graph.nodes if n.op == "call_function" and not is_getitem(n))
+        return {n.target: name_of(n) for n in calls if name_of(n) not in known}
+
+    left = {t: name for t, name in unknown(program.graph).items() if isinstance(t, torch._ops.OpOverload)}
+    table = torch.export.default_decompositions() if left else {}
+    for target in sorted((t for t in left if t in table), key=str):
+        wanted = {op: how for op, how in table.items() if op is target or op not in left}
+        wanted = {op: how for op, how in wanted.items() if name_of_target(op) not in known}
+        try:
+            finer = program.run_decompositions(wanted)
+        except Exception:  # whatever stands in its way, the operation is a gap then
+            continue
+        # all is traced anew, which may change operations with rules, as batch statistics: then nothing is gained
+        before, after = (set(unknown(p.graph).values()) for p in (program, finer))
+        if after <= before - {left[target]}:
+            program = finer
+    return program
 
 
 def _require_numbers(given: Any) -> None:

@@ -215,7 +215,7 @@ def _logits(shape: Shape, vector: Tensor, inputs: Tensor) -> Tensor:
 
 
 class AutogradGradient:
-    """Loss and gradient on any device, in any precision.
+    """The gradient on any device, in any precision.
 
     Args:
         shape: Layers.

@@ -4,7 +4,7 @@ A network is *run* at $\theta+\theta_0$, where $\theta_0$ is a static bias; an o
 Any optimiser of PyTorch moves that one vector by a :class:`Slope`. :class:`Descent`, SGD without momentum, needs no
 $\theta$ of its own: a step takes $\varphi = \theta+\theta_0$ to
 $(1-\eta\lambda)\varphi+\eta\lambda\theta_0-\eta\nabla\ell(\varphi)$, which a network may do while it goes back through
-its layers. Nothing is allocated in a step.
+its layers.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def train(
         at: Increasing numbers of steps after which the parameters are wanted.
 
     Yields:
-        The number of steps and the parameters that are run; the tensor is reused: clone what is kept.
+        The number of steps and the parameters that are run; clone what is kept, and do not write to it.
 
     Raises:
         SymtheoryError: If the batches end too early.

@@ -176,13 +176,13 @@ class B8(Figure):
         return pictures.named(result, shards)
 
     def check(self, result: xr.Dataset) -> list[Verdict]:
-        """The claim as numbers, mean over seeds, but for the time of the collapse, which every seed has to meet.
+        """The claim as numbers: means over seeds, but for the share of tasks learned, which every seed has to meet.
 
         Args:
             result: From :meth:`run`.
 
         Returns:
-            Vanilla's rank and accuracy at the end, and when it collapses; syre's rank and accuracy all along.
+            Vanilla's rank and accuracy at the end, and how many tasks it learns; syre's rank and accuracy all along.
         """
         rank = (result["rank"].sel(place="before activation") / result.attrs["full"]).mean("seed")
         test = result["accuracy"].mean("seed")

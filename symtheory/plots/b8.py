@@ -97,7 +97,7 @@ def _seeds(ax: Axes, curves: xr.DataArray, color: str, label: str) -> None:
         ax.plot(
             curve["task"],
             curve,
-            marker="osD^v"[k % 5],
+            marker="osD^v<>pP*"[k % 10],
             markersize=2.5,
             linewidth=0.8,
             color=color,

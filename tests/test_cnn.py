@@ -160,6 +160,13 @@ def test_the_start_and_the_unit_are_those_of_pytorchs_layers():
     assert w1[0, 0, 0, 1] == 1 and shape.size == 21840
 
 
+@pytest.mark.parametrize("count", [8, 16, 33])
+def test_a_batch_of_another_size_is_refused(count):
+    slope = cnn.Shape().gradient(32, torch.zeros(()))
+    with pytest.raises(SymtheoryError, match=r"a batch of shape \(32, 784\)"):
+        slope(torch.zeros(count, 784), torch.zeros(count).long())
+
+
 def test_too_little_data_is_refused():
     shape = cnn.Shape()
     start = shape.start(seeded())

@@ -30,6 +30,7 @@ from symtheory.engine.kernels_convolution import (
     forward,
 )
 from symtheory.engine.training import Descending, Descent, Slope
+from symtheory.errors import SymtheoryError
 
 #: Shapes of the kernels.
 _KERNELS = ((FIRST, 1, KERNEL, KERNEL), (SECOND, FIRST, KERNEL, KERNEL))
@@ -177,7 +178,13 @@ class Features:
 
         Returns:
             What the fully connected layers get, shape ``(batch, 320)``; overwritten by the next call.
+
+        Raises:
+            SymtheoryError: If the batch has another size.
         """
+        if inputs.shape != (len(self.second), SIDE * SIDE):  # compiled code would write past the end
+            expected = f"a batch of shape {(len(self.second), SIDE * SIDE)}"
+            raise SymtheoryError(expected, f"{tuple(inputs.shape)}", "make another gradient for it")
         (w1, b1), (w2, b2), *_ = layers
         at1, at2 = self.places
         _call(forward, inputs.view(-1, SIDE, SIDE), w1, b1, w2, b2, self.first, at1, self.second, at2)

@@ -214,10 +214,12 @@ def _apart(program: Any, known: Container[str]) -> Any:
         return {n.target: name_of(n) for n in calls if name_of(n) not in known}
 
     left = {t: name for t, name in unknown(program.graph).items() if isinstance(t, torch._ops.OpOverload)}
-    table = torch.export.default_decompositions() if left else {}
-    for target in sorted((t for t in left if t in table), key=str):
+    if not left:
+        return program
+    every = torch.export.default_decompositions()
+    table = {op: how for op, how in every.items() if name_of_target(op) not in known}
+    for target in sorted(left.keys() & table.keys(), key=str):
         wanted = {op: how for op, how in table.items() if op is target or op not in left}
-        wanted = {op: how for op, how in wanted.items() if name_of_target(op) not in known}
         try:
             finer = program.run_decompositions(wanted)
         except Exception:  # whatever stands in its way, the operation is a gap then
